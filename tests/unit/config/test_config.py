@@ -1,0 +1,117 @@
+"""Configurations are complete, refuse what they do not know, and match their schema."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from morphion.config import Config, dump_config, load_config, parse_config
+from morphion.config.load import block
+from morphion.config.schema import reference_text, schema_text
+from morphion.errors import ConfigError
+from morphion.plan import Plan
+
+CONFIGS = Path(__file__).parents[3] / "config"
+
+
+def parse(**keys) -> Config:
+    return parse_config({"output": "out", **keys}, source="test.yaml", folder=Path())
+
+
+def test_the_committed_schema_is_the_models_schema():
+    committed = (CONFIGS / "schema.json").read_text()
+    assert committed == schema_text(), "run: morphion config schema > config/schema.json"
+    json.loads(committed)
+
+
+def test_the_committed_reference_is_the_models_reference():
+    committed = (CONFIGS.parent / "docs/configuration.md").read_text()
+    assert committed == reference_text(), "run: morphion config reference > docs/configuration.md"
+
+
+@pytest.mark.parametrize("name", ["demo", "paper"])
+def test_shipped_configurations_are_valid_and_survive_a_round_trip(tmp_path, name):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    dump_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_paper_configuration_has_the_papers_numbers():
+    config = load_config(CONFIGS / "paper.yaml")
+    assert config.structures.count == 8192
+    assert config.geometry.diameter == pytest.approx(9.602432, abs=1e-6)
+    assert [config.geometry.particles_at(phi) for phi in config.loadings] == [137, 46]
+    assert (config.anneal.maximise.select, config.anneal.minimise.select) == (5000, 2280)
+    assert (config.anneal.maximise.cycles, config.anneal.minimise.cycles) == (50, 100)
+    plan = Plan(config)
+    assert plan.structures_in("round1") == 7280
+    assert plan.structures_in("loading-0.15") == 3094
+    assert len(plan.shards("round0")) == 32
+
+
+def test_demo_configuration_keeps_the_papers_geometry():
+    demo, paper = (load_config(CONFIGS / f"{name}.yaml") for name in ("demo", "paper"))
+    assert demo.geometry == paper.geometry
+    assert demo.transport == paper.transport
+    assert 100 <= demo.structures.count <= 140
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"sed": 1}, r"test.yaml: sed: Extra inputs are not permitted"),
+        ({"labels": {"lattice": 8}}, r"labels.lattice: .*greater than or equal to 16"),
+        ({"geometry": {"volume_fraction": 0.5}}, r"geometry.volume_fraction: .*less than 0.38"),
+        (
+            {"structures": {"chain_windows": [[9.0, 10.0]]}},
+            r"chain_windows\[0\] = \[9.0, 10.0\] starts below the sphere diameter 9.6024",
+        ),
+        (
+            {"structures": {"chain_windows": [[12.0, 11.0]]}},
+            r"chain_windows\[0\] = \[12.0, 11.0\]: the first value must be the smaller",
+        ),
+        ({"split": [0.6, 0.3, 0.3]}, r"sums to 1.2, not 1"),
+        ({"surrogates": {"driver": "magic"}}, r"driver = 'magic' is none of"),
+        ({"transport": {"model": "tabel"}}, r"transport: .*'table'"),
+        ({"transport": {"model": "table", "path": "no.csv"}}, r"transport.path: no file .*no.csv"),
+        ({"loadings": [0.15, 0.15]}, r"names a volume fraction twice"),
+    ],
+)
+def test_wrong_keys_are_named_with_what_would_be_right(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(**keys)
+
+
+def test_files_that_are_no_configuration_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    with pytest.raises(ConfigError, match=r"list.yaml: expected a mapping of keys, found list"):
+        load_config(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(ConfigError, match=r"broken.yaml: not valid YAML"):
+        load_config(tmp_path / "broken.yaml")
+
+
+def test_a_relative_table_is_taken_from_the_configuration_folder(tmp_path):
+    (tmp_path / "table.csv").write_text("")
+    content = {"output": "out", "transport": {"model": "table", "path": "table.csv"}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    assert load_config(tmp_path / "run.yaml").transport.path == tmp_path / "table.csv"
+
+
+def test_every_documented_key_has_a_description():
+    def undescribed(schema):
+        for name, field in schema.get("properties", {}).items():
+            if "$ref" not in field and "description" not in field and "const" not in field:
+                yield name
+
+    schema = Config.model_json_schema()
+    missing = set(undescribed(schema))
+    for definition in schema["$defs"].values():
+        missing |= set(undescribed(definition))
+    assert not missing
+
+
+def test_a_block_is_plain_json():
+    assert json.loads(json.dumps(block(parse()))) == block(parse())

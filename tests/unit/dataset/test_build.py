@@ -1,0 +1,113 @@
+"""A data set joins what belongs together, appends, and keeps the unit of D*."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from morphion import store
+from morphion.config import Config, parse_config
+from morphion.dataset import build_dataset
+from morphion.dataset.loadings import write_loadings
+from morphion.errors import StoreError
+from morphion.store.checksum import checksum
+from morphion.structures.dataset import structure_dataset
+from morphion.structures.families import generate
+
+EDGE = 24
+
+
+@pytest.fixture
+def config() -> Config:
+    content = {"output": "out", "geometry": {"voxels": EDGE, "particles": 3}}
+    return parse_config(content, source="test", folder=".")
+
+
+def write_set(folder, config, first, labels, converged=None):
+    """A structure and a label store; returns their paths."""
+    geometry, count = config.geometry, len(labels)
+    rows = range(first, first + count)
+    positions = np.stack([generate(geometry, config.structures, 1, "rsa", i) for i in rows])
+    structures = structure_dataset(
+        positions,
+        geometry.box_length,
+        geometry.diameter,
+        "rsa",
+        0,
+        list(rows),
+        1,
+        [f"rsa-{i}" for i in rows],
+    )
+    labels = np.asarray(labels, float)
+    found = xr.Dataset(
+        {
+            "diffusivity": ("structure", labels),
+            "stderr": ("structure", labels * 0.01),
+            "tensor": (("structure", "axis", "axis2"), labels[:, None, None] * np.eye(3)),
+            "tensor_stderr": (("structure", "axis", "axis2"), np.zeros((count, 3, 3))),
+            "converged": ("structure", np.ones(count, bool) if converged is None else converged),
+            "seconds": ("structure", np.ones(count)),
+        },
+        attrs={"positions_checksum": checksum(positions)},
+    )
+    paths = folder / f"s{first}.zarr", folder / f"l{first}.zarr"
+    store.write(paths[0], structures, kind="structures", provenance={})
+    store.write(paths[1], found, kind="labels", provenance={})
+    return paths
+
+
+def test_a_round_appends_and_keeps_the_reference_of_round_zero(tmp_path, config):
+    first = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
+    build_dataset(config, [first[0]], [first[1]], tmp_path / "r0.zarr", round_=0)
+    more = write_set(tmp_path, config, 10, [0.05, 0.06])
+    previous = tmp_path / "r0.zarr"
+    output = tmp_path / "r1.zarr"
+    build_dataset(config, [more[0]], [more[1]], output, round_=1, previous=previous)
+    data = store.load(output, kind="dataset")
+    assert data.attrs["reference_diffusivity"] == pytest.approx(0.04)
+    assert data["round"].values.tolist() == [0] * 10 + [1] * 2
+    assert data.diffusivity.values[-1] == 0.06
+    assert (data.split_random == "train").sum() == 8
+
+
+def test_images_show_the_spheres(tmp_path, config):
+    paths = write_set(tmp_path, config, 0, [0.01, 0.02])
+    build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
+    images = store.open_lazy(tmp_path / "d.zarr", kind="dataset")["voxels"][...]
+    assert images.shape == (2, EDGE, EDGE, EDGE)
+    assert images.mean() == pytest.approx(0.1, rel=0.05)
+    x, y, z = np.floor(store.load(paths[0], kind="structures").positions.values[0, 0]).astype(int)
+    assert images[0, z, y, x]
+
+
+def test_labels_that_did_not_converge_are_kept_but_not_used(tmp_path, config):
+    flags = np.array([True] * 9 + [False])
+    paths = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10), flags)
+    build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
+    data = store.load(tmp_path / "d.zarr", kind="dataset")
+    assert data.split_random.values[-1] == data.split_by_run.values[-1] == "unused"
+    assert data.attrs["reference_diffusivity"] < 0.04
+
+
+def test_labels_of_other_structures_are_refused(tmp_path, config):
+    first = write_set(tmp_path, config, 0, [0.01])
+    second = write_set(tmp_path, config, 1, [0.02])
+    with pytest.raises(StoreError, match=r"l1.zarr: labels of other structures than .*s0.zarr"):
+        build_dataset(config, [first[0]], [second[1]], tmp_path / "d.zarr", round_=0)
+
+
+def test_a_first_round_without_a_converged_label_is_refused(tmp_path, config):
+    paths = write_set(tmp_path, config, 0, [0.01], np.array([False]))
+    with pytest.raises(StoreError, match="no label of round 0 converged"):
+        build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
+
+
+def test_loadings_are_made_of_the_test_split(tmp_path, config):
+    paths = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
+    build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
+    outputs = [tmp_path / f"shard-{i}.zarr" for i in range(3)]
+    write_loadings(config, tmp_path / "d.zarr", 0.0667, outputs)
+    shards = [store.load(path, kind="structures") for path in outputs]
+    assert [shard.sizes["structure"] for shard in shards] == [1, 1, 0]
+    assert shards[0].sizes["particle"] == 2
+    data = store.load(tmp_path / "d.zarr", kind="dataset")
+    parents = np.concatenate([shard.parent.values for shard in shards])
+    np.testing.assert_array_equal(parents, np.flatnonzero(data.split_random.values == "test"))

@@ -1,0 +1,161 @@
+"""A store appears whole or not at all, opens elsewhere, and notices any change."""
+
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from morphion import provenance, store
+from morphion.errors import StoreError
+
+EDGE = 9
+
+
+@pytest.fixture
+def data() -> xr.Dataset:
+    random = np.random.default_rng(1)
+    return xr.Dataset(
+        {
+            "family": ("structure", np.array(["rsa", "chain", "gapped"], dtype=object)),
+            "diffusivity": ("structure", random.random(3), {"units": "solvent"}),
+            "converged": ("structure", np.array([True, False, True])),
+        },
+        attrs={"box_length": 75.0},
+    )
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(2).random((3, EDGE, EDGE, EDGE)) > 0.5
+
+
+def write(path, data, images=None):
+    streams = {}
+    if images is not None:
+        streams["voxels"] = store.Stream(
+            ("structure", "z", "y", "x"),
+            images.shape,
+            "bool",
+            (1, EDGE, EDGE, EDGE),
+            (2, EDGE, EDGE, EDGE),
+            iter([images[:2], images[2:]]),
+        )
+    record = provenance.record({"a": 1}, seed=3)
+    store.write(path, data, kind="dataset", provenance=record, streams=streams)
+
+
+def test_what_is_written_is_read_back(tmp_path, data, images):
+    write(tmp_path / "s.zarr", data, images)
+    read = store.load(tmp_path / "s.zarr", kind="dataset")
+    xr.testing.assert_equal(read, data)
+    assert read.diffusivity.attrs == {"units": "solvent"}
+    assert read.attrs["provenance"]["seed"] == 3
+    lazy = store.open_lazy(tmp_path / "s.zarr", kind="dataset")
+    np.testing.assert_array_equal(lazy["voxels"][1], images[1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_xarray_opens_a_store_without_options_or_warnings(tmp_path, data, images):
+    write(tmp_path / "s.zarr", data, images)
+    opened = xr.open_zarr(tmp_path / "s.zarr")
+    assert opened.voxels.dims == ("structure", "z", "y", "x")
+    assert opened.diffusivity.attrs["units"] == "solvent"
+    assert opened.family.values.tolist() == ["rsa", "chain", "gapped"]
+
+
+def test_reading_one_image_touches_one_shard_file(tmp_path, data, images):
+    write(tmp_path / "s.zarr", data, images)
+    files = sorted((tmp_path / "s.zarr/voxels/c").rglob("*"))
+    assert sum(file.is_file() for file in files) == 2  # three images, two to a shard
+    shutil.rmtree(tmp_path / "s.zarr/voxels/c/0")
+    lazy = store.open_lazy(tmp_path / "s.zarr", kind="dataset")
+    np.testing.assert_array_equal(lazy["voxels"][2], images[2])
+
+
+def test_a_store_without_structures_is_legal(tmp_path, data, images):
+    none = slice(0, 0)
+    write(tmp_path / "s.zarr", data.isel(structure=none))
+    assert store.load(tmp_path / "s.zarr", kind="dataset").sizes["structure"] == 0
+
+
+def test_an_interrupted_write_leaves_the_earlier_store_alone(tmp_path, data, images):
+    path = tmp_path / "s.zarr"
+    write(path, data)
+
+    def broken():
+        yield images[:2]
+        raise KeyboardInterrupt
+
+    stream = store.Stream(
+        ("structure", "z", "y", "x"), images.shape, "bool", (1, 9, 9, 9), None, broken()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        store.write(path, data * 2, kind="dataset", provenance={}, streams={"voxels": stream})
+    xr.testing.assert_equal(store.load(path, kind="dataset"), data)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_too_few_streamed_blocks_are_refused(tmp_path, data, images):
+    stream = store.Stream(
+        ("structure", "z", "y", "x"), images.shape, "bool", (1, 9, 9, 9), None, iter([images[:2]])
+    )
+    with pytest.raises(StoreError, match="2 of 3 entries along structure"):
+        store.write(
+            tmp_path / "s.zarr", data, kind="dataset", provenance={}, streams={"voxels": stream}
+        )
+    assert not (tmp_path / "s.zarr").exists()
+
+
+@pytest.mark.parametrize("array", ["diffusivity", "family", "converged", "voxels"])
+def test_an_altered_array_is_noticed(tmp_path, data, images, array):
+    path = tmp_path / "s.zarr"
+    write(path, data, images)
+    target = zarr.open_group(path, mode="r+")[array]
+    target[0] = {"family": "other", "diffusivity": 5.0}.get(array, False)
+    if array == "voxels":
+        target[0] = ~images[0]
+    with pytest.raises(StoreError, match=rf"s\.zarr.*'{array}'.*make the store again"):
+        store.verify(path)
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_truncated_chunk_is_noticed(tmp_path, data, size):
+    path = tmp_path / "s.zarr"
+    write(path, data)
+    chunk = path / "diffusivity/c/0"
+    chunk.write_bytes(chunk.read_bytes()[:size])
+    with pytest.raises(StoreError, match="'diffusivity' cannot be decoded"):
+        store.load(path, kind="dataset")
+
+
+def test_a_missing_chunk_is_noticed(tmp_path, data):
+    path = tmp_path / "s.zarr"
+    write(path, data)
+    (path / "diffusivity/c/0").unlink()
+    with pytest.raises(StoreError, match="'diffusivity' differs from what was written"):
+        store.load(path, kind="dataset")
+
+
+def test_another_kind_is_refused(tmp_path, data):
+    write(tmp_path / "s.zarr", data)
+    with pytest.raises(StoreError, match="kind 'dataset', expected 'labels'"):
+        store.load(tmp_path / "s.zarr", kind="labels")
+
+
+def test_a_missing_store_is_named(tmp_path):
+    with pytest.raises(StoreError, match=r"nowhere\.zarr: does not exist"):
+        store.load(tmp_path / "nowhere.zarr", kind="labels")
+
+
+def test_finished_chunks_survive_and_a_changed_identity_discards_them(tmp_path):
+    output = tmp_path / "labels.zarr"
+    first = store.Partial(output, {"seed": 1})
+    first.save("0", {"diffusivity": np.array(0.25)})
+    again = store.Partial(output, {"seed": 1})
+    assert again.load("0")["diffusivity"] == 0.25
+    assert again.load("1") is None
+    other = store.Partial(output, {"seed": 2})
+    assert other.load("0") is None
+    other.discard()
+    assert not other.folder.exists()

@@ -1,0 +1,40 @@
+"""Simulated annealing, selection, and the evaluation sample."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from morphion.config.base import Block
+
+
+class Objective(Block):
+    """One direction of the search."""
+
+    runs: int = Field(10, ge=1, description="independent runs")
+    cycles: int = Field(50, ge=1, description="cycles, each at its own temperature")
+    select: int = Field(ge=0, description="structures handed to the labels, over all runs")
+
+
+class Anneal(Block):
+    """Equations 2 and 3 of the paper; temperatures are in units of D*."""
+
+    initial_temperature: float = Field(9.8e-3, gt=0, description="D*_1 of equation 3")
+    cooling: float = Field(0.9, gt=0, lt=1, description="alpha of equation 3")
+    steps_per_cycle: int = Field(2500, ge=1, description="attempted moves of a run in a cycle")
+    maximise: Objective = Objective(runs=10, cycles=50, select=5000)
+    minimise: Objective = Objective(runs=10, cycles=100, select=2280)
+    # The paper selects uniformly in prediction without saying how. Fifty bins resolve the spread
+    # of a good network's errors and still hold a hundred of 5000 structures each.
+    selection_bins: int = Field(
+        50,
+        ge=1,
+        description="equal-width bins of the prediction beyond the data, drawn from evenly",
+    )
+    on_short_selection: Literal["fill", "error"] = Field(
+        "fill",
+        description="too few predictions beyond the data's extreme: fill with the nearest, or stop",
+    )
+    evaluation_sample: int = Field(
+        500, ge=2, description="structures of the last annealing labelled for evaluation only"
+    )
+    runs_per_job: int = Field(10, ge=1, description="runs batched through the network in one job")

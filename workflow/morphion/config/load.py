@@ -1,0 +1,73 @@
+"""Reading and writing configuration files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from morphion.config.root import Config
+from morphion.config.transport import DistanceTable
+from morphion.errors import ConfigError
+from morphion.files import atomic_file
+
+Model = TypeVar("Model")
+
+
+def load_config(path: Path | str) -> Config:
+    """Configuration in a YAML file; raises ConfigError naming the file and each wrong key."""
+    return parse_config(read_yaml(path), source=str(path), folder=Path(path).parent)
+
+
+def parse_config(content: Mapping[str, Any], *, source: str, folder: Path) -> Config:
+    """Configuration from parsed YAML.
+
+    ``source`` is what an error message calls it; a relative path of a transport table is taken
+    from ``folder`` and made absolute, so that a dumped configuration works from anywhere.
+    """
+    config = validate(Config, content, source=source)
+    if isinstance(config.transport, DistanceTable):
+        table = (folder / config.transport.path).resolve()
+        if not table.is_file():
+            raise ConfigError(f"{source}: transport.path: no file {table}")
+        transport = config.transport.model_copy(update={"path": table})
+        config = config.model_copy(update={"transport": transport})
+    return config
+
+
+def dump_config(config: Config, path: Path | str) -> None:
+    """Write a configuration with all its defaults as YAML."""
+    with atomic_file(path) as scratch:
+        scratch.write_text(yaml.safe_dump(block(config), sort_keys=False))
+
+
+def block(model: BaseModel) -> dict[str, Any]:
+    """A block as plain JSON-like values, for YAML files, provenance and digests."""
+    return model.model_dump(mode="json")
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; raises ConfigError if it is missing or is something else."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, found {type(content).__name__}")
+    return content
+
+
+def validate(model: type[Model] | Any, content: Any, *, source: str) -> Model:
+    """Validate content against a model or annotated type; ConfigError lists every wrong key."""
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}"
+            + (f" (found {e['input']!r})" if not isinstance(e["input"], dict) else "")
+            for e in error.errors()
+        ]
+        raise ConfigError(f"{source}: " + "; ".join(lines)) from None

@@ -1,0 +1,63 @@
+"""The whole configuration of a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from morphion.config.analysis import Analysis
+from morphion.config.anneal import Anneal
+from morphion.config.base import Block
+from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
+from morphion.config.labels import Labels
+from morphion.config.surrogates import Surrogates
+from morphion.config.transport import CoverageShell, Transport
+
+Split = tuple[
+    Annotated[float, Field(gt=0, lt=1)],
+    Annotated[float, Field(gt=0, lt=1)],
+    Annotated[float, Field(gt=0, lt=1)],
+]
+
+
+class Config(Block):
+    """Everything a run depends on. Defaults are the paper's values where it states them."""
+
+    output: Path = Field(description="folder of all results of this run")
+    seed: int = Field(2021, ge=0, description="run seed, the root of every random stream")
+    environment: Literal["cpu", "cuda12", "cuda13"] = Field(
+        "cpu", description="conda environment under envs/ (only used with --sdm conda)"
+    )
+    rounds: int = Field(1, ge=1, description="retraining rounds")
+    geometry: Geometry = Field(Geometry(), description="box and particles")
+    structures: Structures = Field(Structures(), description="what is generated in round 0")
+    transport: Transport = Field(CoverageShell(), description="local diffusivity and affinity")
+    labels: Labels = Field(Labels(), description="how structures are labelled")
+    split: Split = Field((0.6, 0.2, 0.2), description="training, validation and test shares")
+    surrogates: Surrogates = Field(Surrogates(), description="networks and their training")
+    anneal: Anneal = Field(Anneal(), description="annealing and selection")
+    loadings: tuple[Annotated[float, Field(gt=0, lt=RSA_JAMMING)], ...] = Field(
+        (0.15, 0.05), description="other volume fractions at which the last network is tried"
+    )
+    analysis: Analysis = Field(Analysis(), description="descriptors and figures")
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        diameter = self.geometry.diameter
+        for i, (low, high) in enumerate(self.structures.chain_windows):
+            if low < diameter:
+                raise ValueError(
+                    f"structures.chain_windows[{i}] = [{low}, {high}] starts below the sphere "
+                    f"diameter {diameter:.4f} voxels: neighbours would overlap"
+                )
+        widest = self.structures.slab_width[1]
+        if self.structures.gapped and widest >= self.geometry.box_length:
+            raise ValueError(
+                f"structures.slab_width = {list(self.structures.slab_width)} reaches the box edge "
+                f"of {self.geometry.voxels} voxels: no place is left for particles"
+            )
+        if abs(sum(self.split) - 1) > 1e-9:
+            raise ValueError(f"split = {list(self.split)} sums to {sum(self.split):g}, not 1")
+        if len(set(self.loadings)) != len(self.loadings):
+            raise ValueError(f"loadings = {list(self.loadings)} names a volume fraction twice")
+        return self

@@ -1,0 +1,112 @@
+"""Networks that predict D* from a structure, and their training."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from morphion.config.base import Block
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Training(Block):
+    """Optimiser, stopping and parallelism of one training."""
+
+    learning_rate: float = Field(
+        1e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+    )
+    batch_size: PositiveInt = Field(32, description="global batch, shared by all ranks")
+    max_epochs: PositiveInt = Field(200)
+    max_seconds: float | None = Field(
+        None, gt=0, description="stop after the epoch that passes this wall time; null: never"
+    )
+    patience: PositiveInt = Field(20, description="epochs without a better validation loss")
+    augment: bool = Field(True, description="images: random periodic shifts and cube symmetries")
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="auto: mixed precision on GPUs (bfloat16, or float16 with scaling)"
+    )
+    compile: bool = Field(False, description="torch.compile the network on GPUs")
+    ranks: PositiveInt = Field(1, description="DDP processes: one to a GPU, or gloo on CPUs")
+
+
+class PaperNetwork(Block):
+    """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
+
+    Filters and neurons stand in the paper's Supporting Information, which is not at hand; these
+    keep the memory of a 225^3 image within a 16 GB card.
+    """
+
+    kind: Literal["paper"]
+    tiled: bool = Field(True, description="repeat the image 3x3x3 (225^3) before the network")
+    filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
+        (8, 16, 32, 64), description="filters of the four convolutions"
+    )
+    neurons: PositiveInt = Field(64, description="neurons of the first dense layer")
+    training: Training = Training()
+
+
+class PeriodicNetwork(Block):
+    """Convolutions with circular padding on the untiled image: periodic by construction.
+
+    ``stem`` and ``pools`` divide the voxels along the edge one after the other: 75 = 3 x 5 x 5.
+    """
+
+    kind: Literal["periodic"]
+    stem: PositiveInt = Field(
+        5, description="voxels along the edge of the cubes that the first convolution reads"
+    )
+    filters: tuple[PositiveInt, ...] = Field(
+        (16, 32, 32), min_length=2, description="filters of the stem and of each 3^3 convolution"
+    )
+    pools: tuple[PositiveInt, ...] = Field(
+        (1, 1), description="width of the average pooling after each 3^3 convolution; 1: none"
+    )
+    neurons: PositiveInt = Field(64, description="neurons of the first dense layer")
+    training: Training = Training()
+
+    @model_validator(mode="after")
+    def _a_pool_for_each_convolution(self):
+        if len(self.pools) != len(self.filters) - 1:
+            raise ValueError(
+                f"pools = {list(self.pools)} must have one entry for each of the "
+                f"{len(self.filters) - 1} filters after the first"
+            )
+        return self
+
+
+class DenseNetwork(Block):
+    """Dense layers on a structural descriptor (figure 4 of the paper)."""
+
+    kind: Literal["dense"]
+    descriptor: Literal["nearest-distance", "rdf"] = Field(
+        description="mean nearest-neighbour distance, or g(r) at r = 0..max_distance"
+    )
+    max_distance: int = Field(38, ge=8, description="rdf: largest r of g(r), voxels")
+    neurons: tuple[PositiveInt, ...] = Field((64, 64), min_length=1)
+    training: Training = Training(max_epochs=2000, patience=100, augment=False)
+
+
+Network = Annotated[
+    PaperNetwork | PeriodicNetwork | DenseNetwork,
+    Field(discriminator="kind"),
+]
+
+
+class Surrogates(Block):
+    """The networks of the run; ``driver`` is the one whose predictions drive the annealing."""
+
+    networks: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Network] = Field(
+        default_factory=lambda: {
+            "periodic": PeriodicNetwork(kind="periodic"),
+            "nearest_distance": DenseNetwork(kind="dense", descriptor="nearest-distance"),
+            "rdf": DenseNetwork(kind="dense", descriptor="rdf"),
+        },
+        min_length=1,
+    )
+    driver: str = Field("periodic", description="key of the network that is the annealing energy")
+
+    @model_validator(mode="after")
+    def _driver_exists(self):
+        if self.driver not in self.networks:
+            raise ValueError(f"driver = {self.driver!r} is none of {sorted(self.networks)}")
+        return self

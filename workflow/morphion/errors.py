@@ -1,0 +1,33 @@
+"""Exceptions a user can cause; the commands print them as one line and exit with status 2."""
+
+
+class MorphionError(Exception):
+    """What was wrong, where (file, key, index, value) and what would be right."""
+
+
+class ConfigError(MorphionError):
+    """A configuration or transport file that is invalid."""
+
+
+class StructureError(MorphionError):
+    """A structure or structure file that is not a legal arrangement of hard spheres."""
+
+
+class TransportError(MorphionError):
+    """A transport model that cannot be evaluated or put on the requested lattice."""
+
+
+class StoreError(MorphionError):
+    """A Zarr store that is missing, of another kind, truncated or altered."""
+
+
+class SurrogateError(MorphionError):
+    """A checkpoint or data set that a network cannot use, or a training that diverged."""
+
+
+class SelectionError(MorphionError):
+    """An annealing store from which the requested structures cannot be selected."""
+
+
+class MorphionWarning(UserWarning):
+    """Something legal whose result a user should not trust blindly."""

@@ -1,0 +1,50 @@
+"""Finished chunks of an unfinished job, from which a restarted job continues."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphion.files import atomic_file
+from morphion.progress import log
+from morphion.provenance import digest
+
+
+class Partial:
+    """Chunks kept beside a future output, in ``<output>.partial/``.
+
+    ``identity`` names everything the chunks depend on (inputs, configuration, seed); chunks of
+    another identity are discarded, so that a changed configuration never mixes with old results.
+    """
+
+    def __init__(self, output: Path | str, identity: Any):
+        output = Path(output)
+        self.folder = output.with_name(output.name + ".partial")
+        marker = self.folder / "identity"
+        expected = digest(identity)
+        if self.folder.exists() and not (
+            marker.is_file() and marker.read_text().strip() == expected
+        ):
+            log(f"{self.folder}: of another configuration or input; discarded")
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        marker.write_text(expected)
+
+    def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the arrays of a finished chunk; on disk whole or not at all."""
+        with atomic_file(self.folder / f"{key}.npz") as scratch:
+            np.savez(scratch, **arrays)
+
+    def load(self, key: str) -> dict[str, np.ndarray] | None:
+        """Arrays of a chunk an earlier job finished, or None."""
+        path = self.folder / f"{key}.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def discard(self) -> None:
+        """Remove all chunks, once the output they belong to is published."""
+        shutil.rmtree(self.folder, ignore_errors=True)
