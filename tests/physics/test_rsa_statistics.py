@@ -7,10 +7,11 @@ J. Chem. Phys. 51, 635 (1969), doi:10.1063/1.1672048); the same estimator is tri
 
 import numpy as np
 import pytest
+from numba import njit
+
 from morphion.config.geometry import Geometry, Structures
 from morphion.structures.families import generate
 from morphion.structures.geometry import minimum_image_squared
-from numba import njit
 
 GEOMETRY = Geometry()
 BOX, DIAMETER, PARTICLES = GEOMETRY.box_length, GEOMETRY.diameter, GEOMETRY.particles

@@ -1,6 +1,11 @@
 """Structure-transport design of nanoparticle electrolytes."""
 
+import os
 from importlib.metadata import PackageNotFoundError, version
+
+# OpenMP threads that spin at barriers cost several times the work itself as soon as a job shares
+# its cores; set before Numba or torch load their runtime, and left alone where the user set it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 try:
     __version__ = version("morphion")

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator
 
 from morphion.config import Config
+from morphion.config.anneal import OBJECTIVES
 from morphion.paths import EVALUATION, loading_set, round_set
 
-OBJECTIVES = ("maximise", "minimise")
+SPLITS = ("random", "by_run")
 
 
 class Plan:
@@ -49,8 +50,7 @@ class Plan:
     def annealing_jobs(self) -> Iterator[tuple[str, int]]:
         """Objective and job number of every annealing job of a round."""
         for objective in OBJECTIVES:
-            runs = getattr(self.config.anneal, objective).runs
-            for job in range(math.ceil(runs / self.config.anneal.runs_per_job)):
+            for job in range(self.config.anneal.jobs(objective)):
                 yield objective, job
 
     def models(self) -> Iterator[tuple[int, str, str]]:
@@ -62,6 +62,3 @@ class Plan:
         yield from ((0, network, "random") for network in self.config.surrogates.networks)
         for round_ in self.rounds()[1:]:
             yield from ((round_, self.config.surrogates.driver, split) for split in SPLITS)
-
-
-SPLITS = ("random", "by_run")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from morphion.config import Config, dump_config, load_config, parse_config
 from morphion.config.load import block
 from morphion.config.schema import reference_text, schema_text

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+
 from morphion import store
 from morphion.config import Config, parse_config
 from morphion.dataset import build_dataset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from morphion.dataset import grouped_split, random_split
 from morphion.dataset.split import split_sizes
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+
 from morphion import provenance, store
 from morphion.errors import StoreError
 

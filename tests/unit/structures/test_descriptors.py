@@ -3,10 +3,11 @@
 import freud
 import numpy as np
 import pytest
+from scipy import integrate
+
 from morphion.errors import StructureError
 from morphion.philox import generator
 from morphion.structures import descriptors
-from scipy import integrate
 
 BOX = 75.0
 

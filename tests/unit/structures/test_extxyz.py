@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from morphion.errors import StructureError
 from morphion.structures.extxyz import parse
 from morphion.structures.files import read_structure

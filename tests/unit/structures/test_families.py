@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+
 from morphion.config.geometry import Geometry, Structures
 from morphion.errors import StructureError
 from morphion.structures.families import (
@@ -16,7 +18,6 @@ from morphion.structures.families import (
     variant,
 )
 from morphion.structures.geometry import closest_pair, separations, validate_structure
-from scipy import stats
 
 GEOMETRY = Geometry()
 STRUCTURES = Structures()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+
 from morphion.config.geometry import Structures
 from morphion.config.root import Config
 from morphion.errors import StructureError

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from morphion.errors import StructureError
 from morphion.structures.geometry import (
     closest_pair,

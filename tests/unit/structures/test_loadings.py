@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from morphion.config.geometry import Geometry, Structures
 from morphion.config.root import Config
 from morphion.errors import StructureError
@@ -12,7 +14,6 @@ from morphion.structures.dataset import structure_dataset
 from morphion.structures.generate import generate_shard
 from morphion.structures.geometry import validate_structure
 from morphion.structures.loadings import loading_structures
-from scipy import stats
 
 GEOMETRY = Geometry()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from morphion.config.geometry import Geometry, Structures
 from morphion.errors import StructureError
 from morphion.structures.families import generate

@@ -56,6 +56,4 @@ def test_blocks_join_to_the_whole():
     positions = np.random.default_rng(0).uniform(0, BOX, (7, 10, 3)).astype(np.float32)
     blocks = list(iter_voxel_blocks(positions, BOX, DIAMETER, 25, block=3))
     assert [len(block) for block in blocks] == [3, 3, 1]
-    np.testing.assert_array_equal(
-        np.concatenate(blocks), voxelise(positions, BOX, DIAMETER, 25)
-    )
+    np.testing.assert_array_equal(np.concatenate(blocks), voxelise(positions, BOX, DIAMETER, 25))

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from morphion.config.base import Block
 
+OBJECTIVES = ("maximise", "minimise")
+
 
 class Objective(Block):
     """One direction of the search."""
@@ -38,3 +40,11 @@ class Anneal(Block):
         500, ge=2, description="structures of the last annealing labelled for evaluation only"
     )
     runs_per_job: int = Field(10, ge=1, description="runs batched through the network in one job")
+
+    def objective(self, name: str) -> Objective:
+        """Settings of one direction, ``maximise`` or ``minimise``."""
+        return {"maximise": self.maximise, "minimise": self.minimise}[name]
+
+    def jobs(self, objective: str) -> int:
+        """Jobs that share the runs of an objective; only the last may have fewer runs."""
+        return -(-self.objective(objective).runs // self.runs_per_job)

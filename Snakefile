@@ -1,0 +1,48 @@
+"""The whole pipeline: structures, labels, networks, annealing, retraining rounds, analysis.
+
+    snakemake --workflow-profile profiles/local --configfile config/demo.yaml
+
+Rules choose files; ``morphion`` commands do the work.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.11")
+
+# Commands are found beside the interpreter that runs Snakemake, also when it was called by path;
+# the scripts that finish conda environments find the source tree.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    MORPHION_ROOT=str(workflow.basedir),
+)
+
+
+configfile: "config/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/config.smk"
+include: "workflow/rules/structures.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/surrogates.smk"
+include: "workflow/rules/anneal.smk"
+include: "workflow/rules/loadings.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    report,
+    resolve_config,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.input,

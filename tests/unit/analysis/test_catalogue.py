@@ -1,0 +1,39 @@
+"""The catalogue fits the functions it names, and every artifact has a caption."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+import morphion
+from morphion.analysis.catalogue import figures, find, tables
+from morphion.config import Config
+from morphion.errors import ConfigError
+
+CAPTIONS = Path(morphion.__file__).parents[1] / "report"
+
+
+@pytest.fixture(params=[(0.15, 0.05), ()], ids=["loadings", "no loadings"])
+def artifacts(request):
+    config = Config(output="out", loadings=request.param, rounds=2)
+    named = {f"table_{name}": artifact for name, artifact in tables(config).items()}
+    return named | figures(config)
+
+
+def test_every_artifact_gives_its_function_the_arguments_it_takes(artifacts):
+    for artifact in artifacts.values():
+        module, name = artifact.function.split(":")
+        function = getattr(importlib.import_module(f"morphion.analysis.{module}"), name)
+        given = [*artifact.inputs, "output", *(["config"] if artifact.configured else [])]
+        inspect.signature(function).bind(**dict.fromkeys(given))
+
+
+def test_every_artifact_has_a_caption(artifacts):
+    for name in artifacts:
+        assert (CAPTIONS / f"{name}.rst").read_text().strip()
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"'figure4' is none of .*figure10"):
+        find(figures(Config(output="out")), "figure4")

@@ -1,0 +1,153 @@
+"""Tables: the right rows are scored, and the numbers are those of a hand calculation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from morphion import store
+from morphion.analysis import summary, tables
+from morphion.analysis.predictions import COLUMNS
+from morphion.errors import MorphionError, SurrogateError
+
+
+def _write(path, rows):
+    """Predictions from (round, split, label, prediction, converged) rows."""
+    table = pd.DataFrame(rows, columns=["round", "split", "label", "prediction", "converged"])
+    table = table.assign(
+        structure=range(len(table)), family="chain", group="g", label_stderr=0.01, spread=0.02
+    )
+    table[list(COLUMNS)].to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Errors of -0.1 and +0.2 on labels 0.5 and 1: MSE 0.025, MAPE 20 %, R 1."""
+    rows = [
+        (0, "train", 0.5, 0.4, True),
+        (0, "train", 1.0, 1.2, True),
+        (1, "test", 0.5, 0.6, True),
+        (1, "test", 0.8, 0.8, True),
+        (1, "test", 1.0, 1.1, True),
+        (1, "unused", 9.0, 1.0, False),
+        (1, "unused", 0.0, 0.1, True),
+    ]
+    return _write(tmp_path / "predictions.csv", rows)
+
+
+def test_scores_are_those_of_a_hand_calculation(by_hand, run, tmp_path):
+    tables.networks_table({"cnn": by_hand}, run.config, tmp_path / "t.csv")
+    table = pd.read_csv(tmp_path / "t.csv").set_index("split")
+    assert table.network.tolist() == ["cnn"] * 3
+    train = table.loc["train"]
+    assert (train.mse, train.mape, train.pearson) == pytest.approx((0.025, 20.0, 1.0))
+    test = table.loc["test"]
+    assert (test.structures, test.mse, test.mape) == pytest.approx((3, 0.02 / 3, 10.0))
+    assert test.mse_low <= test.mse <= test.mse_high
+    assert test.mape_low <= test.mape <= test.mape_high
+
+
+def test_a_split_without_structures_is_a_row_without_scores(by_hand, run, tmp_path):
+    tables.networks_table({"cnn": by_hand}, run.config, tmp_path / "t.csv")
+    row = pd.read_csv(tmp_path / "t.csv").set_index("split").loc["validation"]
+    assert row.structures == 0
+    assert np.isnan(row.mse)
+
+
+def test_table1_scores_what_joined_in_each_round_and_the_evaluation(by_hand, run, tmp_path):
+    tables.table1([by_hand], run.retrained, run.config, tmp_path / "table1.csv")
+    table = pd.read_csv(tmp_path / "table1.csv")
+    first, last = table.iloc[0], table.iloc[1]
+    assert first.network == "round 0"
+    assert (first.structures, first.unconverged) == (3, 2)
+    assert first.mape == pytest.approx(10)
+    assert (first.paper_mse, first.paper_mape, first.paper_pearson) == (3.611e-2, 15.634, 0.975)
+    assert last.network == "round 1"
+    assert (last.structures, last.unconverged) == (77, 3)
+    assert (last.paper_mse, last.paper_mape, last.paper_pearson) == (5.739e-3, 7.133, 0.985)
+
+
+def test_table2_puts_the_paper_beside_its_two_loadings_only(by_hand, run, tmp_path):
+    tables.table2({0.15: by_hand, 0.2: by_hand}, run.config, tmp_path / "table2.csv")
+    table = pd.read_csv(tmp_path / "table2.csv").set_index("volume_fraction")
+    assert table.loc[0.15].paper_mape == 5.008
+    assert np.isnan(table.loc[0.2].paper_mape)
+    assert table.structures.tolist() == [5, 5]
+
+
+def test_splits_table_names_network_scheme_and_split(by_hand, run, tmp_path):
+    tables.splits_table({"cnn": by_hand}, {"cnn": by_hand}, run.config, tmp_path / "s.csv")
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert table.scheme.tolist() == ["random"] * 3 + ["by_run"] * 3
+    assert table.split.tolist() == ["train", "validation", "test"] * 2
+
+
+def test_empty_or_foreign_inputs_are_refused_by_name(run, tmp_path):
+    empty = _write(tmp_path / "empty.csv", [])
+    with pytest.raises(SurrogateError, match=r"empty\.csv.*without rows"):
+        tables.table2({0.15: empty}, run.config, tmp_path / "t.csv")
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("a,b\n1,2\n")
+    with pytest.raises(SurrogateError, match=r"foreign\.csv.*no column 'structure'"):
+        tables.table2({0.15: foreign}, run.config, tmp_path / "t.csv")
+    with pytest.raises(SurrogateError, match=r"missing\.csv"):
+        tables.table2({0.15: tmp_path / "missing.csv"}, run.config, tmp_path / "t.csv")
+    for table in (tables.table2, tables.networks_table):
+        with pytest.raises(MorphionError, match="at least one"):
+            table({}, run.config, tmp_path / "t.csv")
+    with pytest.raises(MorphionError, match="at least one"):
+        tables.table1([], run.retrained, run.config, tmp_path / "t.csv")
+    assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.fixture
+def summarised(run, by_hand, tmp_path):
+    """The summary of a data set whose largest label is 1.25 D0, both known to 1 %."""
+    tables.table1([run.annealed], run.retrained, run.config, tmp_path / "table1.csv")
+    tables.table2({0.15: by_hand}, run.config, tmp_path / "table2.csv")
+    tables.splits_table({"cnn": by_hand}, {"cnn": run.retrained}, run.config, tmp_path / "s.csv")
+    data = xr.Dataset(
+        {
+            "diffusivity": ("structure", [0.04, 0.05, 0.02, 0.9]),
+            "stderr": ("structure", [4e-4, 5e-4, 1e-4, 0.1]),
+            "converged": ("structure", [True, True, True, False]),
+            "round": ("structure", [0, 1, 1, 1]),
+        },
+        attrs={"reference_diffusivity": 0.04},
+    )
+    store.write(tmp_path / "d.zarr", data, kind="dataset", provenance={})
+    speed = tmp_path / "speed.csv"
+    speed.write_text(
+        "seconds_per_label,seconds_per_prediction,seconds_per_prediction_low,"
+        "seconds_per_prediction_high\n2,0.004,0.002,0.005\n"
+    )
+    files = [tmp_path / f for f in ("table1.csv", "table2.csv", "s.csv")]
+    out = tmp_path / "summary.csv"
+    summary.summary_table(*files, "cnn", tmp_path / "d.zarr", run.pca, speed, out)
+    return pd.read_csv(out).set_index("quantity")
+
+
+def test_summary_puts_the_gain_in_diffusivity_beside_the_papers(summarised):
+    gain = summarised.loc["maximum D over the first data set's"]
+    assert (gain.paper, gain.ours) == pytest.approx((41.3, 25.0))
+    margin = 1.96 * 125 * np.hypot(0.01, 0.01)
+    assert (gain.low, gain.high) == pytest.approx((25 - margin, 25 + margin), rel=1e-5)
+
+
+def test_summary_takes_each_number_from_its_table(summarised, run):
+    assert summarised.loc["retrained network, training set: MAPE"].ours == pytest.approx(20)
+    assert summarised.loc["retrained network, training set: MAPE"].paper == 3.147
+    assert summarised.loc["15 % loading: Pearson R"].paper == 0.967
+    assert summarised.loc["annealed, first network: MSE"].paper == 3.611e-2
+    pca = store.load(run.pca, kind="pca")
+    assert summarised.loc["R(PC1, D*)"].ours == pytest.approx(float(pca.correlation[0]), rel=1e-5)
+    assert summarised.loc["R(PC1, D*)"].paper == -0.93
+    speed = summarised.loc["time of a label over that of a prediction"]
+    assert (speed.paper, speed.ours, speed.low, speed.high) == pytest.approx((1000, 500, 400, 1000))
+
+
+def test_every_number_of_the_summary_carries_its_doubt(summarised):
+    doubted = summarised.drop(index="time of a label")
+    assert doubted[["ours", "low", "high"]].notna().all().all()
+    assert ((doubted.low <= doubted.ours) & (doubted.ours <= doubted.high)).all()

@@ -1,0 +1,98 @@
+"""Labels of a shard depend on the structures only, and survive a killed job."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import morphion.labels.shard as shard_module
+from morphion import store
+from morphion.config import Config, parse_config
+from morphion.labels import label_shard
+from morphion.structures.dataset import structure_dataset
+from morphion.structures.generate import generate_shard
+
+
+def configured(**labels) -> Config:
+    content = {
+        "output": "out",
+        "geometry": {"voxels": 24, "particles": 3},
+        "structures": {"rsa": 4, "chain": 0, "gapped": 0, "shard_size": 4},
+        "labels": {"lattice": 20, "target_relative_error": 0.2, **labels},
+    }
+    return parse_config(content, source="test", folder=".")
+
+
+@pytest.fixture
+def structures(tmp_path):
+    path = tmp_path / "structures.zarr"
+    store.write(path, generate_shard(configured(), 0), kind="structures", provenance={})
+    return path
+
+
+def values(path) -> xr.Dataset:
+    return store.load(path, kind="labels").drop_vars("seconds")
+
+
+def test_an_interrupted_job_continues_to_the_uninterrupted_result(
+    structures, tmp_path, monkeypatch
+):
+    config = configured()
+    label_shard(config, "round0", structures, tmp_path / "whole.zarr")
+    label_structure, calls = shard_module.label_structure, []
+
+    def killed_at_the_third(*arguments, **options):
+        calls.append(options["what"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return label_structure(*arguments, **options)
+
+    monkeypatch.setattr(shard_module, "label_structure", killed_at_the_third)
+    output = tmp_path / "killed.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        label_shard(config, "round0", structures, output)
+    assert not output.exists()
+    label_shard(config, "round0", structures, output)
+    assert len(calls) == 5  # two finished, one killed, two left
+    xr.testing.assert_equal(values(output), values(tmp_path / "whole.zarr"))
+    assert not output.with_name("killed.zarr.partial").exists()
+
+
+def test_a_label_does_not_depend_on_the_shard_it_is_in(structures, tmp_path):
+    config = configured()
+    label_shard(config, "round0", structures, tmp_path / "all.zarr")
+    last = store.load(structures, kind="structures").isel(structure=[3])
+    store.write(tmp_path / "last.zarr", last, kind="structures", provenance={})
+    label_shard(config, "round0", tmp_path / "last.zarr", tmp_path / "one.zarr")
+    together, alone = (store.load(tmp_path / n, kind="labels") for n in ("all.zarr", "one.zarr"))
+    assert alone.diffusivity.values[0] == together.diffusivity.values[3]
+
+
+def test_labels_agree_with_the_exact_method_within_three_standard_errors(structures, tmp_path):
+    label_shard(configured(target_relative_error=0.03), "r", structures, tmp_path / "kmc.zarr")
+    exact = configured(method="exact", relative_residual=1e-6)
+    label_shard(exact, "r", structures, tmp_path / "exact.zarr")
+    walked, solved = (store.load(tmp_path / n, kind="labels") for n in ("kmc.zarr", "exact.zarr"))
+    z = (walked.diffusivity - solved.diffusivity) / walked.stderr
+    assert (np.abs(z) < 3).all()
+    assert (solved.stderr == 0).all()
+    assert solved.converged.all()
+    assert set(walked.msd.dims) == {"structure", "lag"}
+
+
+def test_a_shard_without_structures_gets_a_store_without_labels(structures, tmp_path):
+    nothing = store.load(structures, kind="structures").isel(structure=slice(0, 0))
+    store.write(tmp_path / "none.zarr", nothing, kind="structures", provenance={})
+    label_shard(configured(), "round1", tmp_path / "none.zarr", tmp_path / "labels.zarr")
+    assert store.load(tmp_path / "labels.zarr", kind="labels").sizes["structure"] == 0
+
+
+def test_sets_have_walks_of_their_own(structures, tmp_path):
+    for set_ in ("round0", "evaluation"):
+        label_shard(configured(), set_, structures, tmp_path / f"{set_}.zarr")
+    first, second = (values(tmp_path / f"{s}.zarr") for s in ("round0", "evaluation"))
+    assert (first.diffusivity.values != second.diffusivity.values).all()
+
+
+def test_structure_dataset_is_what_the_stage_reads():
+    data = structure_dataset(np.zeros((1, 3, 3)), 24.0, 9.0, "rsa", 0, [0], 1, ["rsa-0"])
+    assert data.positions.dtype == np.float32

@@ -1,0 +1,56 @@
+"""The workflow asks for exactly the jobs that a configuration implies."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).parents[2] / "config"
+
+
+def jobs(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from the table of a dry run."""
+    table = output.split("Job stats:")[1].split("Reasons:")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+
+
+def dry_run(snakemake, folder, config, *options) -> dict[str, int]:
+    result = snakemake(folder, config, "--dry-run", *options)
+    assert result.returncode == 0, result.stderr
+    return jobs(result.stderr + result.stdout)
+
+
+def test_the_papers_run_has_the_papers_jobs(snakemake, tmp_path):
+    found = dry_run(snakemake, tmp_path, CONFIGS / "paper.yaml")
+    assert found["structures"] == 32  # 8192 structures
+    assert found["label"] == 32 + 29 + 2 + 2 * 13  # round 1, evaluation and both loadings
+    assert found["anneal"] == 4  # both directions, twice
+    assert found["train"] == 4 + 2  # four networks; the driver again, for each split
+
+
+def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):
+    one = dry_run(snakemake, tmp_path, tiny(rounds=1))
+    three = dry_run(snakemake, tmp_path, tiny(rounds=3))
+    assert three["select_round1"] == three["select_round2"] == 1
+    assert three["anneal"] == 2 * one["anneal"]
+    assert three["train"] - one["train"] == 4
+
+
+def test_a_run_without_other_loadings_has_no_table_2(snakemake, tmp_path, tiny):
+    found = dry_run(snakemake, tmp_path, tiny(loadings=[]))
+    assert "table_table2" not in found
+    assert "figure_figure8" not in found
+    assert found["table_summary"] == 1
+
+
+def test_a_wrong_key_stops_before_anything_runs(snakemake, tmp_path, tiny):
+    result = snakemake(tmp_path, tiny(rouds=2), "--cores", "1")
+    assert result.returncode != 0
+    assert "rouds: Extra inputs are not permitted" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("target", ["results/tiny/dataset/round0.zarr"])
+def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, target):
+    found = dry_run(snakemake, tmp_path, tiny(), target)
+    assert set(found) <= {"resolve_config", "structures", "label", "dataset", "total"}

@@ -1,0 +1,40 @@
+"""Training on several ranks equals training in one process."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "surrogates"))
+
+from surrogate_cases import make_config, make_positions, write_dataset
+
+from morphion.surrogates import train
+from morphion.surrogates.model import read_description, read_tensors
+
+
+def step_losses(folder):
+    """Loss of every global batch, from the TensorBoard events."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "events"), {"scalars": 0}).Reload()
+    return np.array([event.value for event in events.Scalars("loss/step")])
+
+
+@pytest.mark.slow
+def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path):
+    # 39 training structures in batches of 8: the last batch has 7, four on one rank, three on the
+    # other.
+    dataset = write_dataset(tmp_path / "round0.zarr", make_positions())
+    losses = {}
+    for ranks in (1, 2):
+        config = make_config(tmp_path, max_epochs=4, ranks=ranks)
+        train(config, dataset, "periodic", "random", 0, tmp_path / str(ranks))
+        losses[ranks] = step_losses(tmp_path / str(ranks))
+        assert read_description(tmp_path / str(ranks)).training["ranks"] == ranks
+    assert len(losses[1]) == 20
+    np.testing.assert_allclose(losses[2], losses[1], rtol=1e-5)
+    one, two = (read_tensors(tmp_path / name) for name in ("1", "2"))
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], atol=2e-4, err_msg=name)

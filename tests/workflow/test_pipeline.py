@@ -1,0 +1,104 @@
+"""The whole pipeline runs to its report, once; a second call finds nothing to do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from morphion import store
+from morphion.config import load_config
+from morphion.plan import Plan
+
+TINY = Path(__file__).with_name("tiny.yaml")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, snakemake) -> Path:
+    """Folder of a finished tiny run."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    result = snakemake(folder, TINY, "--cores", "2")
+    assert result.returncode == 0, result.stderr[-5000:]
+    return folder
+
+
+def test_every_store_of_the_run_is_whole_and_opens_in_xarray(finished):
+    stores = sorted(path.parent for path in finished.rglob("zarr.json") if is_root(path))
+    assert len(stores) >= 15
+    for path in stores:
+        store.verify(path)
+        xr.open_zarr(path).close()
+
+
+def is_root(path: Path) -> bool:
+    return path.parent.suffix == ".zarr"
+
+
+def test_a_second_call_does_nothing(finished, snakemake):
+    again = snakemake(finished, TINY, "--cores", "2")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_a_changed_block_reruns_what_depends_on_it_only(finished, snakemake, tmp_path):
+    changed = tmp_path / "changed.yaml"
+    text = TINY.read_text()
+    changed.write_text(text.replace("max_distance: 15", "max_distance: 14"))
+    again = snakemake(finished, changed, "--dry-run")
+    assert "descriptors" in again.stdout + again.stderr
+    assert "rule label:" not in again.stdout + again.stderr
+    assert "rule train:" not in again.stdout + again.stderr
+
+
+def test_evaluation_structures_are_never_trained_on(finished):
+    config = load_config(TINY)
+    data = store.load(finished / config.output / "dataset/evaluation.zarr", kind="dataset")
+    assert set(data.split_random.values) == {"unused"}
+    assert data.sizes["structure"] == config.anneal.evaluation_sample
+
+
+def test_the_last_data_set_holds_every_round(finished):
+    config = load_config(TINY)
+    data = store.load(finished / config.output / "dataset/round1.zarr", kind="dataset")
+    plan = Plan(config)
+    assert data.sizes["structure"] == plan.structures_in("round0") + plan.structures_in("round1")
+
+
+def test_logs_begin_with_the_command_that_reruns_the_job(finished):
+    log = finished / "results/tiny/logs/label/round0-0000.log"
+    assert log.read_text().startswith("# morphion labels --config results/tiny/config.yaml")
+
+
+def test_the_summary_stands_beside_the_paper(finished):
+    table = pd.read_csv(finished / "results/tiny/tables/summary.csv")
+    assert {"quantity", "paper", "ours", "low", "high"} <= set(table.columns)
+    assert table.ours.notna().sum() >= 10
+
+
+def test_the_html_report_holds_every_figure(finished, snakemake):
+    result = snakemake(finished, TINY, "--report", "report.html")
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (finished / "report.html").read_text()
+    for name in ("figure3", "figure6", "figure9", "figure10"):
+        assert f"{name}.png" in text
+
+
+def test_provenance_names_version_configuration_and_seed(finished):
+    path = finished / "results/tiny/labels/round0/shard-0000.zarr/zarr.json"
+    record = json.loads(path.read_text())["attributes"]["provenance"]
+    assert record["seed"] == 7
+    assert record["config"]["labels"]["lattice"] == 30
+    assert record["version"]
+
+
+def test_a_lost_table_is_remade_alone(finished, snakemake):
+    table = finished / "results/tiny/tables/table1.csv"
+    kept = table.with_suffix(".kept")
+    shutil.move(table, kept)
+    again = snakemake(finished, TINY, "--cores", "1", str(table.relative_to(finished)))
+    assert again.returncode == 0
+    assert table.read_text() == kept.read_text()

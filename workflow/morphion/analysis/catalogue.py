@@ -1,0 +1,239 @@
+"""Every table and figure of the report: what it is made from, and by which function.
+
+The workflow takes the inputs of its rules from here and ``morphion table`` and ``morphion figure``
+take their arguments, so that both always agree.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morphion.config import Config
+from morphion.errors import ConfigError
+from morphion.paths import EVALUATION, Layout, loading_set, round_set
+from morphion.plan import SPLITS, Plan
+
+HISTORY = "/history.csv"  # of a training, in its model folder
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A table or figure.
+
+    ``function`` is ``module:name`` below ``morphion.analysis``; it is called with ``inputs``, with
+    the configuration if ``configured``, and with ``output``. An input is a path, or a list or
+    mapping of paths, or a value that is no path (``values``).
+    """
+
+    title: str
+    category: str
+    function: str
+    inputs: dict[str, Any]
+    configured: bool = False
+    values: tuple[str, ...] = ()
+
+    def paths(self) -> list[str]:
+        """What other rules make of the inputs: files, stores and model folders."""
+        given = (value for name, value in self.inputs.items() if name not in self.values)
+        return [
+            os.path.dirname(path) if path.endswith(HISTORY) else path
+            for value in given
+            for path in _flat(value)
+        ]
+
+    def make(self, config: Config, output: Path) -> None:
+        """Write the artifact."""
+        module, name = self.function.split(":")
+        function: Callable = getattr(importlib.import_module(f"morphion.analysis.{module}"), name)
+        configured = {"config": config} if self.configured else {}
+        function(**_as_paths(self.inputs, self.values), **configured, output=output)
+
+
+def tables(config: Config) -> dict[str, Artifact]:
+    """Tables by name, in the order of the report."""
+    where, plan = Layout(config.output), Plan(config)
+    driver, last = config.surrogates.driver, plan.last_round
+    networks = {n: where.predictions(0, n, "random", "round0") for n in config.surrogates.networks}
+    final = {
+        split: {driver: where.predictions(last, driver, split, round_set(last))} for split in SPLITS
+    }
+    loadings = _loadings(config)
+    found = {
+        "summary": Artifact(
+            "This run beside the paper",
+            "Summary",
+            "summary:summary_table",
+            {
+                "annealed": where.table("table1"),
+                "loadings": where.table("table2") if loadings else None,
+                "retrained": where.table("splits"),
+                "driver": driver,
+                "dataset": where.dataset(round_set(last)),
+                "pca": where.analysis("pca"),
+                "speed": where.table("speed"),
+            },
+            values=("driver",),
+        ),
+        "table1": Artifact(
+            "Table 1: annealed structures, before and after retraining",
+            "Annealing",
+            "tables:table1",
+            {"annealed": _annealed(config), "evaluation": _evaluation(config)},
+            configured=True,
+        ),
+        "table2": Artifact(
+            "Table 2: other loadings",
+            "Loadings",
+            "tables:table2",
+            {"loadings": loadings},
+            configured=True,
+        ),
+        "networks": Artifact(
+            "Accuracy of every network on the first data set",
+            "Networks",
+            "tables:networks_table",
+            {"predictions": networks},
+            configured=True,
+        ),
+        "splits": Artifact(
+            "Random split and split by annealing run",
+            "Networks",
+            "tables:splits_table",
+            final,
+            configured=True,
+        ),
+        "speed": Artifact(
+            "Time of a label and of a prediction",
+            "Summary",
+            "speed:speed_table",
+            {
+                "dataset": where.dataset(round_set(last)),
+                "model": where.model(last, driver, "random"),
+            },
+            configured=True,
+        ),
+    }
+    if not loadings:
+        del found["table2"]
+    return found
+
+
+def figures(config: Config) -> dict[str, Artifact]:
+    """Figures by name, in the order of the report; numbers are the paper's."""
+    where, plan = Layout(config.output), Plan(config)
+    driver, last = config.surrogates.driver, plan.last_round
+    data = where.dataset(round_set(last))
+    jobs = {
+        o: [where.anneal(0, o, j) for name, j in plan.annealing_jobs() if name == o]
+        for o in ("maximise", "minimise")
+    }
+    histories = {
+        f"round {r}, {network}, {split}": where.model(r, network, split) + HISTORY
+        for r, network, split in plan.models()
+    }
+    loadings = _loadings(config)
+    found = {
+        "figure3": Artifact(
+            "Figure 3: parity of the first network",
+            "Networks",
+            "parity:figure3",
+            {"predictions": where.predictions(0, driver, "random", "round0")},
+        ),
+        "figure5": Artifact(
+            "Figure 5: error of every network",
+            "Networks",
+            "overview:figure5",
+            {"table": where.table("networks")},
+        ),
+        "figure6": Artifact(
+            "Figure 6: annealing runs",
+            "Annealing",
+            "annealing:figure6",
+            {**jobs, "predictions": _annealed(config)[0]},
+        ),
+        "figure7": Artifact(
+            "Figure 7: parity of the retrained network",
+            "Annealing",
+            "parity:figure7",
+            {
+                "predictions": where.predictions(last, driver, "random", round_set(last)),
+                "evaluation": _evaluation(config),
+            },
+        ),
+        "figure8": Artifact(
+            "Figure 8: other loadings", "Loadings", "parity:figure8", {"loadings": loadings}
+        ),
+        "figure9": Artifact(
+            "Figure 9: structures of highest and lowest diffusivity",
+            "Structures",
+            "snapshots:figure9",
+            {"dataset": data},
+            configured=True,
+        ),
+        "figure10": Artifact(
+            "Figure 10: principal components of g(r)",
+            "Structures",
+            "components:figure10",
+            {"descriptors": where.analysis("descriptors"), "pca": where.analysis("pca")},
+            configured=True,
+        ),
+        "structures": Artifact(
+            "Labels and their doubt", "Structures", "overview:structures_figure", {"dataset": data}
+        ),
+        "training": Artifact(
+            "Training curves", "Networks", "overview:training_figure", {"histories": histories}
+        ),
+    }
+    if not loadings:
+        del found["figure8"]
+    return found
+
+
+def find(artifacts: dict[str, Artifact], name: str) -> Artifact:
+    """The artifact of that name; raises ConfigError listing those there are."""
+    if name not in artifacts:
+        raise ConfigError(f"{name!r} is none of {', '.join(artifacts)}")
+    return artifacts[name]
+
+
+def _annealed(config: Config) -> list[str]:
+    """Predictions of each round's network for what its annealing selected."""
+    where, driver = Layout(config.output), config.surrogates.driver
+    return [where.predictions(r, driver, "random", round_set(r + 1)) for r in range(config.rounds)]
+
+
+def _evaluation(config: Config) -> str:
+    where = Layout(config.output)
+    return where.predictions(config.rounds, config.surrogates.driver, "random", EVALUATION)
+
+
+def _loadings(config: Config) -> dict[float, str]:
+    where, driver = Layout(config.output), config.surrogates.driver
+    return {
+        loading: where.predictions(config.rounds, driver, "random", loading_set(loading))
+        for loading in config.loadings
+    }
+
+
+def _flat(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _flat(item)
+    elif value is not None:
+        yield value
+
+
+def _as_paths(inputs: dict[str, Any], values: tuple[str, ...]) -> dict[str, Any]:
+    def convert(value):
+        if isinstance(value, dict):
+            return {key: convert(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        return None if value is None else Path(value)
+
+    return {name: v if name in values else convert(v) for name, v in inputs.items()}

@@ -1,0 +1,130 @@
+"""Tables of the report: accuracies with 95 % bootstrap intervals beside the paper's numbers.
+
+Every table is a CSV file. ``structures`` counts what was scored, ``unconverged`` what was left
+out; MSE is in D*^2, MAPE in percent, ``pearson`` is R; ``_low`` and ``_high`` are the limits.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from morphion.analysis import paper
+from morphion.analysis.predictions import read_predictions, scored
+from morphion.config import Config
+from morphion.errors import MorphionError
+from morphion.files import atomic_file
+from morphion.progress import log
+from morphion.surrogates.metrics import score
+
+SPLITS = ("train", "validation", "test")
+METRICS = tuple(
+    f"{metric}{limit}" for metric in ("mse", "mape", "pearson") for limit in ("", "_low", "_high")
+)
+
+
+def table1(annealed: Sequence[Path], evaluation: Path, config: Config, output: Path) -> None:
+    """Accuracy on annealed structures, before and after each retraining (table 1 of the paper).
+
+    ``annealed[r]``: predictions of round r's network on data set r + 1, of which the structures
+    that joined in round r + 1 count; ``evaluation``: the last network's on the evaluation set.
+    """
+    if not annealed:
+        raise MorphionError(f"{output}: table 1 needs the predictions of at least one round")
+    rows = []
+    for round_, path in enumerate(annealed):
+        table = read_predictions(path)
+        table = table[table["round"] == round_ + 1]
+        reported = paper.ANNEALED_FIRST if round_ == 0 else {}
+        what = {"network": f"round {round_}", "annealing": f"round {round_}, selected"}
+        rows.append(what | _accuracy(table, config) | _reported(reported))
+    what = {"network": f"round {len(annealed)}", "annealing": f"round {len(annealed)}, sampled"}
+    rows.append(
+        what | _accuracy(read_predictions(evaluation), config) | _reported(paper.ANNEALED_RETRAINED)
+    )
+    _write(rows, output)
+
+
+def table2(loadings: Mapping[float, Path], config: Config, output: Path) -> None:
+    """Accuracy at other volume fractions (table 2); volume fraction -> predictions."""
+    if not loadings:
+        raise MorphionError(f"{output}: table 2 needs the predictions of at least one loading")
+    rows = [
+        {"volume_fraction": fraction}
+        | _accuracy(read_predictions(path), config)
+        | _reported(paper.LOADINGS.get(fraction, {}))
+        for fraction, path in loadings.items()
+    ]
+    _write(rows, output)
+
+
+def networks_table(predictions: Mapping[str, Path], config: Config, output: Path) -> None:
+    """Accuracy of every network on each split (figure 5); network -> predictions."""
+    if not predictions:
+        raise MorphionError(f"{output}: the table of networks needs at least one network")
+    rows = [
+        {"network": network} | row
+        for network, path in predictions.items()
+        for row in _splits(path, config)
+    ]
+    _write(rows, output)
+
+
+def splits_table(
+    random: Mapping[str, Path], by_run: Mapping[str, Path], config: Config, output: Path
+) -> None:
+    """Random split beside the split by annealing run; network -> predictions in each scheme."""
+    rows = [
+        {"network": network, "scheme": scheme} | row
+        for scheme, predictions in (("random", random), ("by_run", by_run))
+        for network, path in predictions.items()
+        for row in _splits(path, config)
+    ]
+    if not rows:
+        raise MorphionError(f"{output}: the table of splits needs at least one network")
+    _write(rows, output)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table written by this module; raises MorphionError if it lacks rows or columns."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise MorphionError(f"{path}: cannot be read as a table ({error})") from error
+    missing = [name for name in columns if name not in table]
+    if missing or table.empty:
+        what = f"no column {missing[0]!r}" if missing else "no rows"
+        raise MorphionError(f"{path}: {what}; expected columns {', '.join(columns)}")
+    return table
+
+
+def _splits(path: Path, config: Config) -> list[dict]:
+    table = read_predictions(path)
+    return [{"split": s} | _accuracy(table[table.split == s], config) for s in SPLITS]
+
+
+def _accuracy(table: pd.DataFrame, config: Config) -> dict:
+    """Scores of the usable rows; NaN where fewer than two are left, as small runs can have it."""
+    rows = scored(table)
+    counts = {"structures": len(rows), "unconverged": len(table) - len(rows)}
+    if len(rows) < 2:
+        return counts | dict.fromkeys(METRICS, np.nan)
+    scores = score(
+        rows.label.to_numpy(),
+        rows.prediction.to_numpy(),
+        resamples=config.analysis.bootstrap,
+        seed=config.seed,
+    )
+    return counts | {name: scores[name] for name in METRICS}
+
+
+def _reported(values: Mapping[str, float]) -> dict:
+    return {f"paper_{name}": values.get(name, np.nan) for name in ("mse", "mape", "pearson")}
+
+
+def _write(rows: Sequence[dict], output: Path) -> None:
+    table = pd.DataFrame(rows)
+    with atomic_file(output) as scratch:
+        table.to_csv(scratch, index=False, float_format="%.6g")
+    log(f"{output}: {len(table)} rows")

@@ -1,0 +1,102 @@
+"""``morphion label`` for structure files and ``morphion labels`` for shards."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from morphion.cli.options import PEOPLE, PIPELINE, ConfigFile, Json, Threads, use_threads
+
+
+class Method(StrEnum):
+    """How a label is made."""
+
+    kmc = "kmc"
+    exact = "exact"
+
+
+def label(
+    structures: Annotated[
+        list[Path], typer.Argument(help="GSD or extended XYZ files.", show_default=False)
+    ],
+    method: Annotated[Method, typer.Option(help="Kinetic Monte Carlo or exact solver.")],
+    lattice: Annotated[int, typer.Option(help="Lattice sites along the box edge, at least 16.")],
+    transport: Annotated[
+        Path | None, typer.Option(help="Transport model (YAML); default: coverage-shell.")
+    ] = None,
+    walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
+    relative_error: Annotated[float, typer.Option(help="kmc: standard error aimed at.")] = 0.01,
+    relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
+    seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Cation diffusivity of structure files, with its standard error.
+
+    Lengths of the transport model are in units of each file's sphere diameter; D is in units of
+    the solvent's. A file's walk depends on the seed and the file's content only.
+    """
+    from morphion.config.labels import Labels
+    from morphion.config.load import validate
+    from morphion.labels.files import label_files
+    from morphion.transport import load_transport
+
+    use_threads(threads)
+    options = {
+        "method": method.value,
+        "lattice": lattice,
+        "target_relative_error": relative_error,
+        "relative_residual": relative_residual,
+    }
+    if walkers is not None:
+        options["walkers"] = walkers
+    labels_config = validate(Labels, options, source="morphion label")
+    results = label_files(structures, load_transport(transport), labels_config, seed)
+    if as_json:
+        print(json.dumps(results, indent=2))
+    else:
+        _print_table(results)
+
+
+def labels(
+    structures: Annotated[Path, typer.Argument(help="Structure shard.")],
+    output: Annotated[Path, typer.Argument(help="Label shard to write.")],
+    config: ConfigFile,
+    set_: Annotated[str, typer.Option("--set", help="Name of the set, e.g. round0.")],
+    threads: Threads = None,
+) -> None:
+    """Label a shard of structures; a killed job continues after the last finished structure."""
+    from morphion.config import load_config
+    from morphion.labels import label_shard
+
+    use_threads(threads)
+    label_shard(load_config(config), set_, structures, output)
+
+
+def _print_table(results: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("structure", "method", "n", "D", "± stderr", "converged", "hops", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("structure", "method") else "right")
+    for row in results:
+        table.add_row(
+            row["structure"],
+            row["method"],
+            str(row["lattice"]),
+            f"{row['diffusivity']:.6f}",
+            f"{row['stderr']:.6f}",
+            "yes" if row["converged"] else "NO",
+            f"{row['hops']:.3g}",
+            f"{row['seconds']:.2f}",
+        )
+    Console().print(table)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(rich_help_panel=PEOPLE)(label)
+    app.command(rich_help_panel=PIPELINE)(labels)

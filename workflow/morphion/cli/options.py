@@ -1,0 +1,31 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", help="Configuration file of the run.", show_default=False)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; results do not depend on it."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+PIPELINE = "Pipeline stages"
+PEOPLE = "Commands for people"
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit the threads of this process's compiled loops and of its networks."""
+    if threads is None:
+        return
+    import numba
+
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if "torch" in __import__("sys").modules:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,66 @@
+"""``morphion descriptors``, ``morphion pca``, ``morphion table`` and ``morphion figure``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from morphion.cli.options import PIPELINE, ConfigFile
+
+Output = Annotated[Path, typer.Argument(help="Store to write.")]
+
+
+def descriptors(
+    output: Output,
+    config: ConfigFile,
+    dataset: Annotated[Path, typer.Option(help="Data set of the last round.")],
+) -> None:
+    """g(r), nearest distances and clusters of every labelled structure."""
+    from morphion.analysis.descriptors import descriptors_store
+    from morphion.config import load_config
+
+    descriptors_store(dataset, load_config(config), output)
+
+
+def pca(
+    output: Output,
+    config: ConfigFile,
+    source: Annotated[Path, typer.Option("--descriptors", help="Store of descriptors.")],
+) -> None:
+    """Principal components of g(r) and their correlation with the diffusivity."""
+    from morphion.analysis.pca import pca_store
+    from morphion.config import load_config
+
+    pca_store(source, load_config(config), output)
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="Name of the table, e.g. table1 or summary.")],
+    output: Annotated[Path, typer.Argument(help="Table to write (CSV).")],
+    config: ConfigFile,
+) -> None:
+    """A table of the report, from the results of the run."""
+    from morphion.analysis.catalogue import find, tables
+    from morphion.config import load_config
+
+    run = load_config(config)
+    find(tables(run), name).make(run, output)
+
+
+def figure(
+    name: Annotated[str, typer.Argument(help="Name of the figure, e.g. figure10.")],
+    output: Annotated[Path, typer.Argument(help="OUT.png; OUT.svg is written beside it.")],
+    config: ConfigFile,
+) -> None:
+    """A figure of the report, from the results of the run."""
+    from morphion.analysis.catalogue import figures, find
+    from morphion.config import load_config
+
+    run = load_config(config)
+    find(figures(run), name).make(run, output)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (descriptors, pca, table, figure):
+        app.command(rich_help_panel=PIPELINE)(command)

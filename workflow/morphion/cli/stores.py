@@ -1,0 +1,45 @@
+"""``morphion inspect`` and ``morphion export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from morphion.cli.options import PEOPLE
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A store of any kind, or a model folder.")],
+    check: Annotated[bool, typer.Option(help="Compare every array with its checksum.")] = True,
+) -> None:
+    """Contents, units, provenance and integrity of a store."""
+    from morphion.store.inspect import describe
+
+    describe(path, check=check)
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="Store with structures, or a structure file.")],
+    output: Annotated[Path, typer.Argument(help="OUT.gsd, OUT.xyz or OUT.vti.")],
+    first: Annotated[int, typer.Option(min=0, help="First structure to export.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="How many; default: all.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only each n-th structure.")] = 1,
+    lattice: Annotated[int, typer.Option(help=".vti: lattice sites along the edge.")] = 75,
+    transport: Annotated[
+        Path | None, typer.Option(help=".vti: transport model; default: coverage-shell.")
+    ] = None,
+) -> None:
+    """Structures for OVITO (.gsd, .xyz), or one structure's lattice fields for ParaView (.vti)."""
+    from morphion.store.export import export_structures
+    from morphion.transport.export import export_fields
+
+    if output.suffix == ".vti":
+        export_fields(source, output, lattice, transport)
+    else:
+        export_structures(source, output, first=first, count=count, every=every)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(rich_help_panel=PEOPLE)(inspect)
+    app.command(rich_help_panel=PEOPLE)(export)

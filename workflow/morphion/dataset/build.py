@@ -1,0 +1,116 @@
+"""Joining structures and labels to a data set; a round's data set holds all rounds up to it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from morphion import provenance, store
+from morphion.config import Config
+from morphion.config.load import block
+from morphion.dataset.split import UNUSED, grouped_split, random_split
+from morphion.errors import StoreError
+from morphion.progress import log
+from morphion.store.checksum import checksum
+from morphion.structures.voxels import iter_voxel_blocks
+
+KIND = "dataset"
+
+_FROM_STRUCTURES = ("positions", "family", "variant", "index", "seed", "group")
+_FROM_LABELS = ("diffusivity", "stderr", "tensor", "tensor_stderr", "converged", "seconds")
+_SHARD = 64  # images to a file; each can be read without the others
+
+
+def build_dataset(
+    config: Config,
+    structures: Sequence[Path],
+    labels: Sequence[Path],
+    output: Path,
+    *,
+    round_: int | None,
+    previous: Path | None = None,
+) -> None:
+    """Write the data set of a round, or of a set that is never trained on (``round_`` None).
+
+    ``previous`` is the data set of the round before: its structures come first, and its reference
+    diffusivity D0 (the largest converged label of round 0) stays the unit of D*. For a set outside
+    the rounds it only gives D0. Raises StoreError if labels belong to other structures or none of
+    round 0 converged.
+    """
+    new = _join(structures, labels)
+    parts = [new.assign(round=("structure", np.full(new.sizes["structure"], round_ or 0, "i4")))]
+    if previous is not None:
+        before = store.load(previous, kind=KIND)
+        reference = before.attrs["reference_diffusivity"]
+        if round_ is not None:
+            parts.insert(0, before.drop_vars(["split_random", "split_by_run"]))
+    else:
+        reference = _reference(new, output)
+    data = xr.concat(parts, "structure", combine_attrs="drop", data_vars="minimal")
+    data.attrs = {name: new.attrs[name] for name in ("box_length", "diameter", "volume_fraction")}
+    data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
+    data = _split(data, config, round_)
+    shape = (data.sizes["structure"], *(config.geometry.voxels,) * 3)
+    images = store.Stream(
+        dims=("structure", "z", "y", "x"),
+        shape=shape,
+        dtype="bool",
+        chunks=(1, *shape[1:]),
+        shards=(_SHARD, *shape[1:]),
+        blocks=iter_voxel_blocks(
+            data.positions.values,
+            data.attrs["box_length"],
+            data.attrs["diameter"],
+            config.geometry.voxels,
+            block=_SHARD,
+        ),
+        attrs={"description": "1 where the voxel centre lies inside a particle"},
+    )
+    blocks = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
+    record = provenance.record(
+        {**blocks, "split": list(config.split)}, seed=config.seed, round=round_
+    )
+    store.write(output, data, kind=KIND, provenance=record, streams={"voxels": images})
+    log(f"{output}: {_summary(data)}")
+
+
+def _join(structures: Sequence[Path], labels: Sequence[Path]) -> xr.Dataset:
+    joined = []
+    for structure_path, label_path in zip(structures, labels, strict=True):
+        shard = store.load(structure_path, kind="structures")
+        label = store.load(label_path, kind="labels")
+        if label.attrs["positions_checksum"] != checksum(shard.positions.values):
+            raise StoreError(f"{label_path}: labels of other structures than {structure_path} has")
+        variables = {name: shard[name] for name in _FROM_STRUCTURES}
+        variables |= {name: label[name] for name in _FROM_LABELS}
+        joined.append(xr.Dataset(variables, attrs=shard.attrs))
+    data = xr.concat(joined, "structure", combine_attrs="drop", data_vars="minimal")
+    data.attrs = dict(joined[0].attrs)
+    return data
+
+
+def _reference(data: xr.Dataset, output: Path) -> float:
+    labels = data.diffusivity.values[data.converged.values]
+    if len(labels) == 0 or labels.max() <= 0:
+        raise StoreError(f"{output}: no label of round 0 converged to a positive diffusivity")
+    return float(labels.max())
+
+
+def _split(data: xr.Dataset, config: Config, round_: int | None) -> xr.Dataset:
+    count = data.sizes["structure"]
+    if round_ is None:
+        random = by_run = np.full(count, UNUSED, dtype=object)
+    else:
+        usable = data.converged.values & (data.diffusivity.values > 0)
+        arguments = (config.split, config.seed, round_)
+        random = random_split(usable, *arguments)
+        by_run = grouped_split(usable, data.group.values, *arguments)
+    return data.assign(split_random=("structure", random), split_by_run=("structure", by_run))
+
+
+def _summary(data: xr.Dataset) -> str:
+    names, counts = np.unique(data.split_random.values.astype(str), return_counts=True)
+    parts = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
+    unconverged = int((~data.converged.values).sum())
+    return f"{data.sizes['structure']} structures ({parts}); {unconverged} labels not converged"

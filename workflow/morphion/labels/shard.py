@@ -1,0 +1,122 @@
+"""Labelling a shard of structures, continuing where a killed job stopped."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from morphion import provenance, store
+from morphion.config import Config
+from morphion.config.load import block
+from morphion.labels.label import label_structure
+from morphion.philox import stream_key
+from morphion.progress import log, progress
+from morphion.store.checksum import checksum
+
+KIND = "labels"
+
+_UNITS = {
+    "diffusivity": "solvent cation diffusivity",
+    "stderr": "solvent cation diffusivity",
+    "tensor": "solvent cation diffusivity",
+    "tensor_stderr": "solvent cation diffusivity",
+    "duration": "voxel2 / solvent cation diffusivity",
+    "time": "voxel2 / solvent cation diffusivity",
+    "msd": "voxel2",
+    "msd_stderr": "voxel2",
+    "seconds": "s",
+}
+_DIMS = {
+    "tensor": ("axis", "axis2"),
+    "tensor_stderr": ("axis", "axis2"),
+    **dict.fromkeys(("time", "msd", "msd_stderr"), ("lag",)),
+}
+
+
+def label_shard(config: Config, set_: str, structures: Path, output: Path) -> None:
+    """Label every structure of a shard and write the label store.
+
+    The walk of a structure depends on the run seed, the set, its family and index only, so that
+    labels do not depend on shards, threads or restarts.
+    """
+    data = store.load(structures, kind="structures")
+    block_ = {key: block(getattr(config, key)) for key in ("transport", "labels")}
+    partial = store.Partial(
+        output, [block_, config.seed, set_, checksum(data.positions.values), _table(config)]
+    )
+    count = data.sizes["structure"]
+    finished = [partial.load(f"{i:06d}") for i in range(count)]
+    done = sum(entry is not None for entry in finished)
+    if done:
+        log(f"{output}: continues after {done} of {count} structures")
+    with progress(f"labels {set_}", count, "structures", done=done) as report:
+        for i in range(count):
+            if finished[i] is None:
+                finished[i] = _label(config, set_, data, i)
+                partial.save(f"{i:06d}", finished[i])
+                report.advance(note=_note(finished[i]))
+    store.write(
+        output,
+        _assemble(finished, data, config),
+        kind=KIND,
+        provenance=provenance.record(block_, seed=config.seed, set=set_, engine="cpu"),
+    )
+    partial.discard()
+
+
+def _table(config: Config) -> str | None:
+    """Content of a table model, which the configuration names only by its path."""
+    path = getattr(config.transport, "path", None)
+    return None if path is None else Path(path).read_text()
+
+
+def _label(config: Config, set_: str, data: xr.Dataset, i: int) -> dict[str, np.ndarray]:
+    family, index = str(data.family.values[i]), int(data["index"].values[i])
+    label = label_structure(
+        data.positions.values[i],
+        data.attrs["box_length"],
+        data.attrs["diameter"],
+        config.transport,
+        config.labels,
+        stream_key(config.seed, "kmc", set_, family, index),
+        what=f"{set_} {family}-{index}",
+    )
+    return {name: np.asarray(value) for name, value in asdict(label).items()}
+
+
+def _note(entry: dict[str, np.ndarray]) -> str:
+    return f"(last: D = {entry['diffusivity']:.5f} +- {entry['stderr']:.5f})"
+
+
+def _assemble(entries: list[dict], data: xr.Dataset, config: Config) -> xr.Dataset:
+    if entries:
+        arrays = {name: np.stack([entry[name] for entry in entries]) for name in entries[0]}
+    else:
+        arrays = _nothing()
+    variables = {
+        name: (
+            ("structure", *_DIMS.get(name, ())),
+            values,
+            {"units": _UNITS[name]} if name in _UNITS else {},
+        )
+        for name, values in arrays.items()
+        if "lag" not in _DIMS.get(name, ()) or values.shape[1] > 0
+    }
+    count = len(entries)
+    variables["method"] = ("structure", np.full(count, config.labels.method, dtype=object))
+    variables["lattice"] = ("structure", np.full(count, config.labels.lattice, np.int32))
+    for name in ("family", "index"):
+        variables[name] = data[name]
+    return xr.Dataset(variables, attrs={"positions_checksum": checksum(data.positions.values)})
+
+
+def _nothing() -> dict[str, np.ndarray]:
+    """Arrays of a shard without structures, which a short selection can leave."""
+    scalars = ("diffusivity", "stderr", "seconds", "duration")
+    return {
+        **{name: np.empty(0) for name in scalars},
+        **{name: np.empty((0, 3, 3)) for name in ("tensor", "tensor_stderr")},
+        **{name: np.empty(0, np.int64) for name in ("hops", "walkers")},
+        "converged": np.empty(0, bool),
+    }

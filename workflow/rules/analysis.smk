@@ -1,0 +1,86 @@
+rule descriptors:
+    """g(r), nearest distances and clusters of every labelled structure."""
+    input:
+        config=ancient(PATHS.config()),
+        dataset=PATHS.dataset(round_set(PLAN.last_round)),
+    output:
+        directory(PATHS.analysis("descriptors")),
+    log:
+        PATHS.log("descriptors"),
+    conda:
+        ENVIRONMENT
+    params:
+        depends=depends_on("analysis"),
+    shell:
+        "morphion descriptors --config {input.config} --dataset {input.dataset} {output} 2> {log}"
+
+
+rule pca:
+    """Principal components of g(r)."""
+    input:
+        config=ancient(PATHS.config()),
+        descriptors=PATHS.analysis("descriptors"),
+    output:
+        directory(PATHS.analysis("pca")),
+    log:
+        PATHS.log("pca"),
+    conda:
+        ENVIRONMENT
+    params:
+        depends=depends_on("analysis"),
+    shell:
+        "morphion pca --config {input.config} --descriptors {input.descriptors} {output} 2> {log}"
+
+
+# A rule for each table and figure, because each has a caption of its own.
+for table_name, table in TABLES.items():
+
+    rule:
+        name:
+            f"table_{table_name}"
+        input:
+            config=ancient(PATHS.config()),
+            data=table.paths(),
+        output:
+            report(
+                PATHS.table(table_name),
+                caption=f"../report/table_{table_name}.rst",
+                category=table.category,
+                labels={"what": table.title, "form": "table"},
+            ),
+        log:
+            PATHS.log("table", table_name),
+        conda:
+            ENVIRONMENT
+        params:
+            name=table_name,
+            depends=depends_on("analysis"),
+        shell:
+            "morphion table --config {input.config} {params.name} {output} 2> {log}"
+
+
+for figure_name, figure in FIGURES.items():
+
+    rule:
+        name:
+            f"figure_{figure_name}"
+        input:
+            config=ancient(PATHS.config()),
+            data=figure.paths(),
+        output:
+            png=report(
+                PATHS.figure(figure_name),
+                caption=f"../report/{figure_name}.rst",
+                category=figure.category,
+                labels={"what": figure.title, "form": "figure"},
+            ),
+            svg=PATHS.figure(figure_name, "svg"),
+        log:
+            PATHS.log("figure", figure_name),
+        conda:
+            ENVIRONMENT
+        params:
+            name=figure_name,
+            depends=depends_on("analysis"),
+        shell:
+            "morphion figure --config {input.config} {params.name} {output.png} 2> {log}"

@@ -1,0 +1,74 @@
+rule anneal:
+    """Simulated annealing of several runs at once on the predictions of a network."""
+    input:
+        config=ancient(PATHS.config()),
+        model=PATHS.model("{round}", DRIVER, "random"),
+    output:
+        directory(PATHS.anneal("{round}", "{objective}", "{job}")),
+    log:
+        PATHS.log("anneal", "round{round}-{objective}-{job}"),
+    benchmark:
+        PATHS.benchmark("anneal", "round{round}-{objective}-{job}")
+    conda:
+        ENVIRONMENT
+    threads: 8
+    params:
+        depends=depends_on("geometry", "anneal"),
+    shell:
+        "morphion anneal --config {input.config} --model {input.model}"
+        " --round {wildcards.round} --objective {wildcards.objective} --job {wildcards.job}"
+        " --threads {threads} {output} 2> {log}"
+
+
+# A rule for each round: its outputs are the shards of the next round's set, whose number the
+# configuration fixes.
+for round_ in PLAN.rounds()[:-1]:
+
+    rule:
+        name:
+            f"select_round{round_}"
+        input:
+            config=ancient(PATHS.config()),
+            dataset=PATHS.dataset(round_set(round_)),
+            annealed=annealed(round_),
+        output:
+            shards=[
+                directory(PATHS.structures(round_set(round_ + 1), shard))
+                for shard in PLAN.shards(round_set(round_ + 1))
+            ],
+            report=PATHS.selection(round_),
+        log:
+            PATHS.log("select", f"round{round_}"),
+        conda:
+            ENVIRONMENT
+        params:
+            depends=depends_on("anneal"),
+            round=round_,
+            annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
+        shell:
+            "morphion select --config {input.config} --dataset {input.dataset}"
+            " --round {params.round} --report {output.report} {params.annealed}"
+            " {output.shards} 2> {log}"
+
+
+rule evaluation_sample:
+    """Structures of the last annealing, labelled to judge the last network."""
+    input:
+        config=ancient(PATHS.config()),
+        annealed=annealed(PLAN.last_round),
+    output:
+        [
+            directory(PATHS.structures(EVALUATION, shard))
+            for shard in PLAN.shards(EVALUATION)
+        ],
+    log:
+        PATHS.log("select", "evaluation"),
+    conda:
+        ENVIRONMENT
+    params:
+        depends=depends_on("anneal"),
+        round=PLAN.last_round,
+        annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
+    shell:
+        "morphion sample --config {input.config} --round {params.round} {params.annealed}"
+        " {output} 2> {log}"

@@ -1,0 +1,63 @@
+from morphion.analysis.catalogue import figures, tables
+from morphion.config import parse_config
+from morphion.config.load import block
+from morphion.errors import MorphionError
+from morphion.paths import EVALUATION, Layout, loading_set, round_set
+from morphion.plan import Plan
+from morphion.provenance import digest
+
+try:
+    RUN = parse_config(config, source="configuration", folder=Path.cwd())
+except MorphionError as error:
+    raise WorkflowError(str(error)) from None
+
+PATHS = Layout(RUN.output)
+PLAN = Plan(RUN)
+ENVIRONMENT = f"../../envs/{RUN.environment}.yaml"
+
+
+def depends_on(*blocks):
+    """Digest of configuration blocks, as a parameter: only their changes rerun a job."""
+    return digest([RUN.seed, *(block(RUN)[name] for name in blocks)])
+
+
+DRIVER = RUN.surrogates.driver
+FIGURES, TABLES = figures(RUN), tables(RUN)
+
+
+def annealed(round_):
+    """The annealing stores of a round."""
+    return [PATHS.anneal(round_, *job) for job in PLAN.annealing_jobs()]
+
+
+def shards_of(path, set_):
+    """All shards of a set, of structures or of labels."""
+    return [path(set_, shard) for shard in PLAN.shards(set_)]
+
+
+def dataset_before(set_):
+    """The data set that a set is appended to, or that gives it the unit of D*."""
+    if set_ == round_set(0):
+        return []
+    if set_ in PLAN.evaluation_sets():
+        return PATHS.dataset(round_set(PLAN.last_round))
+    return PATHS.dataset(round_set(int(set_.removeprefix("round")) - 1))
+
+
+def round_option(set_):
+    """Sets outside the rounds have none."""
+    return (
+        ""
+        if set_ in PLAN.evaluation_sets()
+        else f"--round {set_.removeprefix('round')}"
+    )
+
+
+wildcard_constraints:
+    set=r"[a-z]+[0-9]*|loading-[0-9.]+",
+    shard=r"[0-9]{4}",
+    round=r"[0-9]+",
+    network=r"[a-z0-9_]+",
+    split="random|by_run",
+    objective="maximise|minimise",
+    job=r"[0-9]{2}",

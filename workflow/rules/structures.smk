@@ -1,0 +1,17 @@
+rule structures:
+    """The families of round 0; a shard can be rebuilt alone."""
+    input:
+        config=ancient(PATHS.config()),
+    output:
+        directory(PATHS.structures("round0", "{shard}")),
+    log:
+        PATHS.log("structures", "round0-{shard}"),
+    benchmark:
+        PATHS.benchmark("structures", "round0-{shard}")
+    conda:
+        ENVIRONMENT
+    params:
+        depends=depends_on("geometry", "structures"),
+    shell:
+        "morphion structures --config {input.config} --shard {wildcards.shard}"
+        " {output} 2> {log}"

@@ -1,0 +1,39 @@
+rule train:
+    """A network from new weights on the data set of its round."""
+    input:
+        config=ancient(PATHS.config()),
+        dataset=lambda w: PATHS.dataset(round_set(w.round)),
+    output:
+        directory(PATHS.model("{round}", "{network}", "{split}")),
+    log:
+        PATHS.log("train", "round{round}-{network}-{split}"),
+    benchmark:
+        PATHS.benchmark("train", "round{round}-{network}-{split}")
+    conda:
+        ENVIRONMENT
+    threads: 16
+    params:
+        depends=lambda w: digest([RUN.seed, block(RUN.surrogates.networks[w.network])]),
+    shell:
+        "morphion train --config {input.config} --dataset {input.dataset}"
+        " --network {wildcards.network} --split {wildcards.split} --round {wildcards.round}"
+        " --threads {threads} {output} 2> {log}"
+
+
+rule predict:
+    """Predictions of a network for a labelled set, beside the labels."""
+    input:
+        model=PATHS.model("{round}", "{network}", "{split}"),
+        dataset=PATHS.dataset("{set}"),
+    output:
+        PATHS.predictions("{round}", "{network}", "{split}", "{set}"),
+    log:
+        PATHS.log("predict", "round{round}-{network}-{split}-{set}"),
+    benchmark:
+        PATHS.benchmark("predict", "round{round}-{network}-{split}-{set}")
+    conda:
+        ENVIRONMENT
+    threads: 4
+    shell:
+        "morphion evaluate --model {input.model} --dataset {input.dataset}"
+        " --threads {threads} {output} 2> {log}"
