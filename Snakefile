@@ -25,7 +25,6 @@ configfile: "config/demo.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/config.smk"
 include: "workflow/rules/structures.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/dataset.smk"
@@ -36,10 +35,16 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/report.smk"
 
 
+# Commands read the configuration with its defaults and overrides from a file. No rule makes it: a
+# job that depended on it would rerun for every key, and Snakemake does not look for other changes
+# behind an input that is about to be remade.
+onstart:
+    dump_config(RUN, PATHS.config())
+
+
 localrules:
     all,
     report,
-    resolve_config,
 
 
 rule all:

@@ -53,4 +53,4 @@ def test_a_wrong_key_stops_before_anything_runs(snakemake, tmp_path, tiny):
 @pytest.mark.parametrize("target", ["results/tiny/dataset/round0.zarr"])
 def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, target):
     found = dry_run(snakemake, tmp_path, tiny(), target)
-    assert set(found) <= {"resolve_config", "structures", "label", "dataset", "total"}
+    assert set(found) <= {"structures", "label", "dataset", "total"}

@@ -47,7 +47,7 @@ def test_a_second_call_does_nothing(finished, snakemake):
 def test_a_changed_block_reruns_what_depends_on_it_only(finished, snakemake, tmp_path):
     changed = tmp_path / "changed.yaml"
     text = TINY.read_text()
-    changed.write_text(text.replace("max_distance: 15", "max_distance: 14"))
+    changed.write_text(text.replace("bootstrap: 100", "bootstrap: 101"))
     again = snakemake(finished, changed, "--dry-run")
     assert "descriptors" in again.stdout + again.stderr
     assert "rule label:" not in again.stdout + again.stderr

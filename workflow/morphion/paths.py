@@ -68,9 +68,9 @@ class Layout:
         """What a selection took and why (CSV); the structures themselves become a set."""
         return self._path("anneal", f"round{round_}", "selection.csv")
 
-    def table(self, name: str) -> str:
-        """A table of the report (CSV)."""
-        return self._path("tables", f"{name}.csv")
+    def table(self, name: str, suffix: str = "csv") -> str:
+        """A table of the report."""
+        return self._path("tables", f"{name}.{suffix}")
 
     def figure(self, name: str, suffix: str = "png") -> str:
         """A figure of the report."""

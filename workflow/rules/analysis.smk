@@ -1,35 +1,37 @@
 rule descriptors:
     """g(r), nearest distances and clusters of every labelled structure."""
     input:
-        config=ancient(PATHS.config()),
         dataset=PATHS.dataset(round_set(PLAN.last_round)),
     output:
         directory(PATHS.analysis("descriptors")),
     log:
         PATHS.log("descriptors"),
+    localrule: True
     conda:
         ENVIRONMENT
     params:
+        config=PATHS.config(),
         depends=depends_on("analysis"),
     shell:
-        "morphion descriptors --config {input.config} --dataset {input.dataset} {output} 2> {log}"
+        "morphion descriptors --config {params.config} --dataset {input.dataset} {output} 2> {log}"
 
 
 rule pca:
     """Principal components of g(r)."""
     input:
-        config=ancient(PATHS.config()),
         descriptors=PATHS.analysis("descriptors"),
     output:
         directory(PATHS.analysis("pca")),
     log:
         PATHS.log("pca"),
+    localrule: True
     conda:
         ENVIRONMENT
     params:
+        config=PATHS.config(),
         depends=depends_on("analysis"),
     shell:
-        "morphion pca --config {input.config} --descriptors {input.descriptors} {output} 2> {log}"
+        "morphion pca --config {params.config} --descriptors {input.descriptors} {output} 2> {log}"
 
 
 # A rule for each table and figure, because each has a caption of its own.
@@ -39,24 +41,26 @@ for table_name, table in TABLES.items():
         name:
             f"table_{table_name}"
         input:
-            config=ancient(PATHS.config()),
             data=table.paths(),
         output:
-            report(
-                PATHS.table(table_name),
+            csv=PATHS.table(table_name),
+            html=report(
+                PATHS.table(table_name, "html"),
                 caption=f"../report/table_{table_name}.rst",
                 category=table.category,
                 labels={"what": table.title, "form": "table"},
             ),
         log:
             PATHS.log("table", table_name),
+        localrule: True
         conda:
             ENVIRONMENT
         params:
+            config=PATHS.config(),
             name=table_name,
             depends=depends_on("analysis"),
         shell:
-            "morphion table --config {input.config} {params.name} {output} 2> {log}"
+            "morphion table --config {params.config} {params.name} {output.csv} 2> {log}"
 
 
 for figure_name, figure in FIGURES.items():
@@ -65,7 +69,6 @@ for figure_name, figure in FIGURES.items():
         name:
             f"figure_{figure_name}"
         input:
-            config=ancient(PATHS.config()),
             data=figure.paths(),
         output:
             png=report(
@@ -77,10 +80,12 @@ for figure_name, figure in FIGURES.items():
             svg=PATHS.figure(figure_name, "svg"),
         log:
             PATHS.log("figure", figure_name),
+        localrule: True
         conda:
             ENVIRONMENT
         params:
+            config=PATHS.config(),
             name=figure_name,
             depends=depends_on("analysis"),
         shell:
-            "morphion figure --config {input.config} {params.name} {output.png} 2> {log}"
+            "morphion figure --config {params.config} {params.name} {output.png} 2> {log}"

@@ -1,7 +1,6 @@
 rule anneal:
     """Simulated annealing of several runs at once on the predictions of a network."""
     input:
-        config=ancient(PATHS.config()),
         model=PATHS.model("{round}", DRIVER, "random"),
     output:
         directory(PATHS.anneal("{round}", "{objective}", "{job}")),
@@ -13,9 +12,12 @@ rule anneal:
         ENVIRONMENT
     threads: 8
     params:
-        depends=depends_on("geometry", "anneal"),
+        config=PATHS.config(),
+        depends=lambda w: digest(
+            [depends_on("geometry"), RUN.anneal.dynamics(w.objective)]
+        ),
     shell:
-        "morphion anneal --config {input.config} --model {input.model}"
+        "morphion anneal --config {params.config} --model {input.model}"
         " --round {wildcards.round} --objective {wildcards.objective} --job {wildcards.job}"
         " --threads {threads} {output} 2> {log}"
 
@@ -28,7 +30,6 @@ for round_ in PLAN.rounds()[:-1]:
         name:
             f"select_round{round_}"
         input:
-            config=ancient(PATHS.config()),
             dataset=PATHS.dataset(round_set(round_)),
             annealed=annealed(round_),
         output:
@@ -39,14 +40,16 @@ for round_ in PLAN.rounds()[:-1]:
             report=PATHS.selection(round_),
         log:
             PATHS.log("select", f"round{round_}"),
+        localrule: True
         conda:
             ENVIRONMENT
         params:
+            config=PATHS.config(),
             depends=depends_on("anneal"),
             round=round_,
             annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
         shell:
-            "morphion select --config {input.config} --dataset {input.dataset}"
+            "morphion select --config {params.config} --dataset {input.dataset}"
             " --round {params.round} --report {output.report} {params.annealed}"
             " {output.shards} 2> {log}"
 
@@ -54,7 +57,6 @@ for round_ in PLAN.rounds()[:-1]:
 rule evaluation_sample:
     """Structures of the last annealing, labelled to judge the last network."""
     input:
-        config=ancient(PATHS.config()),
         annealed=annealed(PLAN.last_round),
     output:
         [
@@ -63,12 +65,14 @@ rule evaluation_sample:
         ],
     log:
         PATHS.log("select", "evaluation"),
+    localrule: True
     conda:
         ENVIRONMENT
     params:
+        config=PATHS.config(),
         depends=depends_on("anneal"),
         round=PLAN.last_round,
         annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
     shell:
-        "morphion sample --config {input.config} --round {params.round} {params.annealed}"
+        "morphion sample --config {params.config} --round {params.round} {params.annealed}"
         " {output} 2> {log}"

@@ -1,5 +1,5 @@
 from morphion.analysis.catalogue import figures, tables
-from morphion.config import parse_config
+from morphion.config import dump_config, parse_config
 from morphion.config.load import block
 from morphion.errors import MorphionError
 from morphion.paths import EVALUATION, Layout, loading_set, round_set

@@ -1,7 +1,6 @@
 rule dataset:
     """Structures and labels of a set, appended to the round before and split anew."""
     input:
-        config=ancient(PATHS.config()),
         structures=lambda w: shards_of(PATHS.structures, w.set),
         labels=lambda w: shards_of(PATHS.labels, w.set),
         previous=lambda w: dataset_before(w.set),
@@ -15,6 +14,7 @@ rule dataset:
         ENVIRONMENT
     threads: 4
     params:
+        config=PATHS.config(),
         depends=depends_on("geometry", "split"),
         structures=lambda w, input: [
             f"--structures={path}" for path in input.structures
@@ -25,5 +25,5 @@ rule dataset:
         ),
         round=lambda w: round_option(w.set),
     shell:
-        "morphion dataset --config {input.config} --threads {threads} {params.round}"
+        "morphion dataset --config {params.config} --threads {threads} {params.round}"
         " {params.previous} {params.structures} {params.labels} {output} 2> {log}"

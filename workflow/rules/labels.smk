@@ -1,8 +1,8 @@
 rule label:
     """Cation diffusivity of every structure of a shard."""
     input:
-        config=ancient(PATHS.config()),
         structures=PATHS.structures("{set}", "{shard}"),
+        table=getattr(RUN.transport, "path", []),
     output:
         directory(PATHS.labels("{set}", "{shard}")),
     log:
@@ -13,7 +13,8 @@ rule label:
         ENVIRONMENT
     threads: 16
     params:
+        config=PATHS.config(),
         depends=depends_on("geometry", "transport", "labels"),
     shell:
-        "morphion labels --config {input.config} --set {wildcards.set} --threads {threads}"
+        "morphion labels --config {params.config} --set {wildcards.set} --threads {threads}"
         " {input.structures} {output} 2> {log}"

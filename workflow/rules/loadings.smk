@@ -4,7 +4,6 @@ for loading in RUN.loadings:
         name:
             f"loading_{round(1000 * loading):03d}"
         input:
-            config=ancient(PATHS.config()),
             dataset=PATHS.dataset(round_set(PLAN.last_round)),
         output:
             [
@@ -13,11 +12,13 @@ for loading in RUN.loadings:
             ],
         log:
             PATHS.log("loadings", loading_set(loading)),
+        localrule: True
         conda:
             ENVIRONMENT
         params:
+            config=PATHS.config(),
             loading=loading,
             depends=depends_on("geometry"),
         shell:
-            "morphion loadings --config {input.config} --dataset {input.dataset}"
+            "morphion loadings --config {params.config} --dataset {input.dataset}"
             " --volume-fraction {params.loading} {output} 2> {log}"

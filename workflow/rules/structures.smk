@@ -1,7 +1,5 @@
 rule structures:
     """The families of round 0; a shard can be rebuilt alone."""
-    input:
-        config=ancient(PATHS.config()),
     output:
         directory(PATHS.structures("round0", "{shard}")),
     log:
@@ -11,7 +9,8 @@ rule structures:
     conda:
         ENVIRONMENT
     params:
+        config=PATHS.config(),
         depends=depends_on("geometry", "structures"),
     shell:
-        "morphion structures --config {input.config} --shard {wildcards.shard}"
+        "morphion structures --config {params.config} --shard {wildcards.shard}"
         " {output} 2> {log}"

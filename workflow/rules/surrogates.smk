@@ -1,7 +1,6 @@
 rule train:
     """A network from new weights on the data set of its round."""
     input:
-        config=ancient(PATHS.config()),
         dataset=lambda w: PATHS.dataset(round_set(w.round)),
     output:
         directory(PATHS.model("{round}", "{network}", "{split}")),
@@ -13,9 +12,10 @@ rule train:
         ENVIRONMENT
     threads: 16
     params:
+        config=PATHS.config(),
         depends=lambda w: digest([RUN.seed, block(RUN.surrogates.networks[w.network])]),
     shell:
-        "morphion train --config {input.config} --dataset {input.dataset}"
+        "morphion train --config {params.config} --dataset {input.dataset}"
         " --network {wildcards.network} --split {wildcards.split} --round {wildcards.round}"
         " --threads {threads} {output} 2> {log}"
 

@@ -36,15 +36,18 @@ def pca(
 
 def table(
     name: Annotated[str, typer.Argument(help="Name of the table, e.g. table1 or summary.")],
-    output: Annotated[Path, typer.Argument(help="Table to write (CSV).")],
+    output: Annotated[Path, typer.Argument(help="OUT.csv; OUT.html is written beside it.")],
     config: ConfigFile,
 ) -> None:
     """A table of the report, from the results of the run."""
     from morphion.analysis.catalogue import find, tables
+    from morphion.analysis.page import write_page
     from morphion.config import load_config
 
     run = load_config(config)
-    find(tables(run), name).make(run, output)
+    artifact = find(tables(run), name)
+    artifact.make(run, output)
+    write_page(output, artifact.title)
 
 
 def figure(

@@ -48,3 +48,13 @@ class Anneal(Block):
     def jobs(self, objective: str) -> int:
         """Jobs that share the runs of an objective; only the last may have fewer runs."""
         return -(-self.objective(objective).runs // self.runs_per_job)
+
+    def dynamics(self, objective: str) -> dict:
+        """What the runs of an objective depend on, as plain values; not what is selected later."""
+        return {
+            "initial_temperature": self.initial_temperature,
+            "cooling": self.cooling,
+            "steps_per_cycle": self.steps_per_cycle,
+            "runs_per_job": self.runs_per_job,
+            **self.objective(objective).model_dump(exclude={"select"}),
+        }

@@ -16,17 +16,29 @@ class Training(Block):
         1e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
     batch_size: PositiveInt = Field(32, description="global batch, shared by all ranks")
-    max_epochs: PositiveInt = Field(200)
+    max_epochs: PositiveInt = Field(200, description="passes over the training set at most")
     max_seconds: float | None = Field(
         None, gt=0, description="stop after the epoch that passes this wall time; null: never"
     )
     patience: PositiveInt = Field(20, description="epochs without a better validation loss")
+    max_gradient: float | None = Field(
+        None, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+    )
     augment: bool = Field(True, description="images: random periodic shifts and cube symmetries")
     precision: Literal["auto", "float32"] = Field(
         "auto", description="auto: mixed precision on GPUs (bfloat16, or float16 with scaling)"
     )
     compile: bool = Field(False, description="torch.compile the network on GPUs")
     ranks: PositiveInt = Field(1, description="DDP processes: one to a GPU, or gloo on CPUs")
+
+
+class PeriodicTraining(Training):
+    """The head sees means over the box magnified some thirty times: without a limit on the
+    gradient a first steep batch overshoots, and D* collapses to 0."""
+
+    max_gradient: float | None = Field(
+        0.1, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+    )
 
 
 class PaperNetwork(Block):
@@ -46,32 +58,20 @@ class PaperNetwork(Block):
 
 
 class PeriodicNetwork(Block):
-    """Convolutions with circular padding on the untiled image: periodic by construction.
-
-    ``stem`` and ``pools`` divide the voxels along the edge one after the other: 75 = 3 x 5 x 5.
-    """
+    """Convolutions with circular padding on the untiled image: periodic by construction."""
 
     kind: Literal["periodic"]
-    stem: PositiveInt = Field(
-        5, description="voxels along the edge of the cubes that the first convolution reads"
+    pool: PositiveInt = Field(
+        5, description="voxels along the edge of the cubes averaged first; divides the voxels"
+    )
+    kernel: Literal[3, 5, 7] = Field(
+        5, description="edge of the convolutions, in pooled voxels: 5 of 5 see 25 voxels"
     )
     filters: tuple[PositiveInt, ...] = Field(
-        (16, 32, 32), min_length=2, description="filters of the stem and of each 3^3 convolution"
+        (128,), min_length=1, description="filters of each convolution"
     )
-    pools: tuple[PositiveInt, ...] = Field(
-        (1, 1), description="width of the average pooling after each 3^3 convolution; 1: none"
-    )
-    neurons: PositiveInt = Field(64, description="neurons of the first dense layer")
-    training: Training = Training()
-
-    @model_validator(mode="after")
-    def _a_pool_for_each_convolution(self):
-        if len(self.pools) != len(self.filters) - 1:
-            raise ValueError(
-                f"pools = {list(self.pools)} must have one entry for each of the "
-                f"{len(self.filters) - 1} filters after the first"
-            )
-        return self
+    neurons: PositiveInt = Field(64, description="neurons of the dense layer")
+    training: PeriodicTraining = PeriodicTraining()
 
 
 class DenseNetwork(Block):
@@ -82,7 +82,9 @@ class DenseNetwork(Block):
         description="mean nearest-neighbour distance, or g(r) at r = 0..max_distance"
     )
     max_distance: int = Field(38, ge=8, description="rdf: largest r of g(r), voxels")
-    neurons: tuple[PositiveInt, ...] = Field((64, 64), min_length=1)
+    neurons: tuple[PositiveInt, ...] = Field(
+        (64, 64), min_length=1, description="neurons of the dense layers before the last"
+    )
     training: Training = Training(max_epochs=2000, patience=100, augment=False)
 
 
@@ -102,6 +104,7 @@ class Surrogates(Block):
             "rdf": DenseNetwork(kind="dense", descriptor="rdf"),
         },
         min_length=1,
+        description="networks to train, by name",
     )
     driver: str = Field("periodic", description="key of the network that is the annealing energy")
 

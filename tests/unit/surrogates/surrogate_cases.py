@@ -1,0 +1,93 @@
+"""A small data set whose labels are a known function of the structure, and small networks."""
+
+import numpy as np
+import xarray as xr
+
+from morphion import store
+from morphion.config import Config
+from morphion.config.surrogates import (
+    DenseNetwork,
+    PaperNetwork,
+    PeriodicNetwork,
+    PeriodicTraining,
+    Training,
+)
+from morphion.structures.descriptors import mean_nearest_distances
+
+BOX, DIAMETER, PARTICLES = 25.0, 5.0, 12
+TRAINING = Training(batch_size=8, max_epochs=6, learning_rate=3e-3)
+
+
+def make_positions(count=64):
+    """Centres [count, 12, 3] in clouds of different width, so that nearest distances differ."""
+    rng = np.random.default_rng(7)
+    width = np.linspace(4, 12, count)[:, None, None]
+    cloud = BOX / 2 + width * rng.uniform(-1, 1, (count, PARTICLES, 3))
+    return np.mod(cloud, BOX).astype(np.float32)
+
+
+def write_dataset(path, positions, diffusivity=None):
+    """Data set store of structures; by default D rises with the mean nearest distance."""
+    count = len(positions)
+    if diffusivity is None:
+        diffusivity = 0.01 * np.exp(0.3 * mean_nearest_distances(positions, BOX))
+    split = np.array(["train", "train", "train", "validation", "test"], dtype=object)
+    by_run = np.array(["train", "validation", "train", "test", "unused"], dtype=object)
+
+    def per_structure(values):
+        return "structure", np.asarray(values)
+
+    data = xr.Dataset(
+        {
+            "positions": (("structure", "particle", "xyz"), positions),
+            "family": per_structure(np.full(count, "rsa", dtype=object)),
+            "group": per_structure(np.array([f"rsa-{i}" for i in range(count)], dtype=object)),
+            "round": per_structure(np.zeros(count, "i4")),
+            "diffusivity": per_structure(diffusivity),
+            "stderr": per_structure(0.02 * diffusivity),
+            "converged": per_structure(np.ones(count, bool)),
+            "split_random": per_structure(np.resize(split, count)),
+            "split_by_run": per_structure(np.resize(by_run, count)),
+        },
+        attrs={
+            "box_length": BOX,
+            "diameter": DIAMETER,
+            "volume_fraction": 0.05,
+            "reference_diffusivity": float(np.max(diffusivity)),
+            "voxels": 25,
+        },
+    )
+    store.write(path, data, kind="dataset", provenance={})
+    return path
+
+
+def networks(training=TRAINING):
+    """One small network of each kind."""
+    dense = training.model_copy(update={"augment": False})
+    return {
+        "periodic": PeriodicNetwork(
+            kind="periodic",
+            filters=(4, 8),
+            kernel=3,
+            neurons=8,
+            training=PeriodicTraining(**training.model_dump()),
+        ),
+        "untiled": PaperNetwork(
+            kind="paper", tiled=False, filters=(2, 2, 4, 4), neurons=8, training=training
+        ),
+        "tiled": PaperNetwork(
+            kind="paper", tiled=True, filters=(1, 1, 2, 2), neurons=4, training=training
+        ),
+        "nearest_distance": DenseNetwork(
+            kind="dense", descriptor="nearest-distance", neurons=(16,), training=dense
+        ),
+        "rdf": DenseNetwork(
+            kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense
+        ),
+    }
+
+
+def make_config(output, training=TRAINING, **changes):
+    """Configuration with the small networks; ``changes`` replace training values."""
+    surrogates = {"networks": networks(training.model_copy(update=changes))}
+    return Config.model_validate({"output": output, "surrogates": surrogates})

@@ -1,0 +1,74 @@
+"""Scores of predictions."""
+
+import numpy as np
+import pytest
+
+from morphion.errors import SurrogateError
+from morphion.surrogates.metrics import (
+    coverage,
+    mape,
+    mape_noise_floor,
+    mse,
+    pearson,
+    score,
+)
+
+LABEL = np.array([0.5, 1.0, 2.0])
+PREDICTION = np.array([0.6, 0.9, 2.0])
+
+
+def test_scores_follow_equations_4_and_5():
+    assert mse(LABEL, PREDICTION) == pytest.approx(0.02 / 3)
+    assert mape(LABEL, PREDICTION) == pytest.approx(100 * (0.2 + 0.1) / 3)
+    assert pearson(LABEL, PREDICTION) == pytest.approx(np.corrcoef(LABEL, PREDICTION)[0, 1])
+    assert np.isnan(pearson(LABEL, np.ones(3)))
+
+
+def test_bootstrap_interval_covers_the_truth_at_its_rate():
+    rng, sigma, hits = np.random.default_rng(0), 0.05, 0
+    for trial in range(200):
+        label = rng.uniform(0.2, 1, 100)
+        found = score(label, label + sigma * rng.normal(size=100), resamples=200, seed=trial)
+        hits += found["mse_low"] <= sigma**2 <= found["mse_high"]
+    # Percentile intervals of a mean of squares are a little narrow at 100 samples: 0.92 or so.
+    assert 0.95 - 0.03 - 3 * np.sqrt(0.95 * 0.05 / 200) <= hits / 200 <= 1
+
+
+def test_bootstrap_is_reproducible_and_holds_the_estimate():
+    rng = np.random.default_rng(1)
+    label = rng.uniform(0.2, 1, 50)
+    prediction = label + 0.05 * rng.normal(size=50)
+    found = score(label, prediction, resamples=300, seed=3)
+    assert found == score(label, prediction, resamples=300, seed=3)
+    for name in ("mse", "mape", "pearson"):
+        assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+
+
+def test_a_true_spread_covers_68_and_95_percent():
+    rng = np.random.default_rng(2)
+    prediction = rng.uniform(0.2, 1, 4000)
+    spread = 0.1 * prediction
+    found = coverage(prediction + spread * rng.normal(size=4000), prediction, spread)
+    assert found["coverage_68"] == pytest.approx(0.683, abs=3 * 0.0074)
+    assert found["coverage_95"] == pytest.approx(0.950, abs=3 * 0.0035)
+
+
+def test_a_perfect_network_scores_the_noise_floor():
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(0.5, 1, 20_000)
+    stderr = 0.01 * truth
+    noisy = truth + stderr * rng.normal(size=truth.size)
+    assert mape(noisy, truth) == pytest.approx(mape_noise_floor(noisy, stderr), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("label", "prediction", "message"),
+    [
+        (np.ones(3), np.ones(2), "cannot be compared"),
+        (np.ones(0), np.ones(0), "cannot be compared"),
+        (np.array([1.0, 0.0]), np.ones(2), "label 1 is 0.0"),
+    ],
+)
+def test_scores_of_nothing_or_of_impossible_labels_are_refused(label, prediction, message):
+    with pytest.raises(SurrogateError, match=message):
+        score(label, prediction)

@@ -1,0 +1,178 @@
+"""Prediction: from a model folder, in any batch, only where the network is defined."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from surrogate_cases import BOX, DIAMETER, make_config, networks, write_dataset
+
+from morphion.analysis.predictions import COLUMNS
+from morphion.errors import SurrogateError
+from morphion.structures.files import write_structure
+from morphion.surrogates import Surrogate, predict_dataset, train
+from morphion.surrogates.files import predict_files
+from morphion.surrogates.model import read_tensors
+from morphion.surrogates.networks import build
+
+
+@pytest.fixture(scope="module")
+def periodic(tmp_path_factory, dataset):
+    """Folder of a periodic network after one epoch."""
+    output = tmp_path_factory.mktemp("model") / "periodic-random"
+    train(make_config(output.parent, max_epochs=1), dataset, "periodic", "random", 0, output)
+    return output
+
+
+@pytest.fixture
+def copy(tmp_path, periodic):
+    """A copy of that folder to damage."""
+    return shutil.copytree(periodic, tmp_path / "copy")
+
+
+def test_a_prediction_does_not_depend_on_its_batch(periodic, positions):
+    surrogate = Surrogate.load(periodic, "cpu")
+    together, spread = surrogate.predict(positions[:9], BOX, DIAMETER)
+    alone = [surrogate.predict(positions[i : i + 1], BOX, DIAMETER)[0][0] for i in range(9)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    np.testing.assert_allclose(spread, surrogate.relative_spread * together)
+    assert together.dtype == np.float64
+
+
+def test_periodic_network_does_not_see_shifts_by_its_pool(periodic, positions):
+    surrogate = Surrogate.load(periodic, "cpu")
+    before, _ = surrogate.predict(positions[:4], BOX, DIAMETER)
+    shifted = np.mod(positions[:4] + np.array([5, 10, 20], np.float32), BOX)
+    after, _ = surrogate.predict(shifted, BOX, DIAMETER)
+    np.testing.assert_allclose(after, before, rtol=1e-4)
+
+
+def test_any_number_of_particles_is_accepted(periodic, positions):
+    prediction, _ = Surrogate.load(periodic, "cpu").predict(positions[:2, :7], BOX, DIAMETER)
+    assert (prediction > 0).all()
+
+
+def test_the_table_lists_every_structure_beside_its_label(trained, dataset):
+    table = predict_dataset(Surrogate.load(trained, "cpu"), dataset)
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 64
+    assert table.label.max() == 1
+    np.testing.assert_allclose(table.label_stderr, 0.02 * table.label)
+    assert set(table.split) == {"train", "validation", "test"}
+
+
+def test_spread_covers_the_residuals_of_the_validation_set(trained, dataset):
+    surrogate = Surrogate.load(trained, "cpu")
+    table = predict_dataset(surrogate, dataset)
+    rows = table[table.split == "validation"]
+    relative = np.sqrt((((rows.prediction - rows.label) / rows.prediction) ** 2).mean())
+    assert surrogate.relative_spread == pytest.approx(relative, rel=1e-5)
+
+
+def test_a_data_set_in_another_unit_of_d_is_refused(tmp_path, trained, positions):
+    path = write_dataset(tmp_path / "d.zarr", positions, np.linspace(0.1, 0.9, 64))
+    with pytest.raises(SurrogateError, match=r"reference_diffusivity = 0\.9"):
+        predict_dataset(Surrogate.load(trained, "cpu"), path)
+
+
+@pytest.mark.parametrize(
+    ("box", "diameter", "message"),
+    [(30.0, DIAMETER, "box edge 30 "), (BOX, 6.0, "sphere diameter 6 ")],
+)
+def test_another_geometry_is_refused(periodic, positions, box, diameter, message):
+    with pytest.raises(SurrogateError, match=message):
+        Surrogate.load(periodic, "cpu").predict(positions[:1], box, diameter)
+
+
+def test_a_position_that_is_not_finite_is_refused(periodic, positions):
+    broken = positions[:2].copy()
+    broken[1, 3, 0] = np.nan
+    with pytest.raises(SurrogateError, match="structure 1: position of particle 3"):
+        Surrogate.load(periodic, "cpu").predict(broken, BOX, DIAMETER)
+
+
+def test_weights_of_another_network_are_refused(copy, trained):
+    shutil.copy(trained / "model.safetensors", copy / "model.safetensors")
+    with pytest.raises(SurrogateError, match=r"model\.safetensors: .*another network"):
+        Surrogate.load(copy, "cpu")
+
+
+def test_a_tensor_of_another_shape_is_named(copy):
+    tensors = read_tensors(copy)
+    tensors["convolutions.0.weight"] = tensors["convolutions.0.weight"][:2].copy()
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(SurrogateError, match=r"'convolutions.0.weight' is float32 \[2, 1, 3"):
+        Surrogate.load(copy, "cpu")
+
+
+def test_a_truncated_file_of_weights_is_refused(copy):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SurrogateError, match=r"model\.safetensors: cannot be read"):
+        Surrogate.load(copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "store"}, "kind must be 'surrogate'"),
+        ({"format": 99}, "format 99"),
+        ({"diameter": None}, "no key 'diameter'"),
+        ({"network": {"kind": "periodic", "width": 3}}, "network.periodic.width"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(copy, change, message):
+    path = copy / "model.json"
+    content = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    with pytest.raises(SurrogateError, match=message):
+        Surrogate.load(copy, "cpu")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(SurrogateError, match=r"model\.json: cannot be read"):
+        Surrogate.load(tmp_path)
+
+
+def test_an_unknown_device_is_refused(periodic):
+    with pytest.raises(SurrogateError, match="'tpu2' is unknown"):
+        Surrogate.load(periodic, "tpu2")
+
+
+def test_files_in_another_unit_of_length_are_scaled(tmp_path, trained, dataset):
+    # Spheres far enough apart to be a legal structure.
+    grid = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3)[:12]
+    positions = (grid * 8.0 + 1.0).astype(float)
+    surrogate = Surrogate.load(trained, "cpu")
+    expected, spread = surrogate.predict(positions[None], BOX, DIAMETER)
+    write_structure(tmp_path / "s.xyz", positions * 0.4, BOX * 0.4, DIAMETER * 0.4)
+    (found,) = predict_files([tmp_path / "s.xyz"], trained, "cpu")
+    unit = surrogate.reference_diffusivity
+    assert found["diffusivity"] == pytest.approx(expected[0] * unit, rel=1e-4)
+    assert found["spread"] == pytest.approx(spread[0] * unit, rel=1e-4)
+
+
+def test_files_of_another_shape_are_refused(tmp_path, trained):
+    write_structure(tmp_path / "s.xyz", np.array([[1.0, 1.0, 1.0]]), 25.0, 7.0)
+    with pytest.raises(SurrogateError, match="was trained with"):
+        predict_files([tmp_path / "s.xyz"], trained, "cpu")
+
+
+@pytest.mark.parametrize("name", networks())
+def test_an_untrained_network_is_positive_and_of_the_right_shape(name):
+    block = networks()[name]
+    size = {"nearest_distance": 1, "rdf": 19}.get(name, 25)
+    shape = (3, size) if block.kind == "dense" else (3, 1, size, size, size)
+    model = build(block, size)
+    model.initialise(torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        predicted = model(torch.rand(shape))
+    assert predicted.shape == (3,)
+    assert (predicted > 0).all()
+
+
+def test_a_pool_that_does_not_divide_the_image_is_refused():
+    with pytest.raises(SurrogateError, match=r"pool = 5 does not divide geometry\.voxels = 24"):
+        build(networks()["periodic"], 24)

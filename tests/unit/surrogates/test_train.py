@@ -1,0 +1,238 @@
+"""Training: what it learns, that it resumes to the identical result, and when it refuses."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from surrogate_cases import make_config, make_positions, write_dataset
+
+from morphion.config import dump_config
+from morphion.errors import ConfigError, SurrogateError
+from morphion.surrogates import Surrogate, predict_dataset, train
+from morphion.surrogates.loop import Loop, learning_rate
+from morphion.surrogates.model import read_description, read_tensors
+
+IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
+DENSE_NETWORKS = ("nearest_distance", "rdf")
+
+
+def assert_same_network(first, second):
+    """Weights bit for bit, and the history but for its times."""
+    one, other = read_tensors(first), read_tensors(second)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    rows = [list(csv.DictReader((folder / "history.csv").open())) for folder in (first, second)]
+    for name in ("epoch", "train_loss", "validation_loss", "learning_rate"):
+        assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
+
+
+@pytest.mark.parametrize("name", DENSE_NETWORKS)
+def test_dense_networks_beat_the_mean_of_the_training_set(tmp_path, name):
+    dataset = write_dataset(tmp_path / "round0.zarr", make_positions(320))
+    config = make_config(tmp_path, max_epochs=30, learning_rate=1e-2)
+    train(config, dataset, name, "random", 0, tmp_path / "model")
+    table = predict_dataset(Surrogate.load(tmp_path / "model"), dataset)
+    test, mean = table[table.split == "test"], table[table.split == "train"].label.mean()
+    error = ((test.prediction - test.label) ** 2).mean()
+    assert error < 0.5 * ((mean - test.label) ** 2).mean()
+
+
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+def test_image_networks_lower_their_loss(tmp_path, dataset, name):
+    epochs = 3 if name == "tiled" else 10
+    config = make_config(tmp_path, max_epochs=epochs, augment=False)
+    train(config, dataset, name, "random", 0, tmp_path / "model")
+    rows = list(csv.DictReader((tmp_path / "model" / "history.csv").open()))
+    losses = [float(row["train_loss"]) for row in rows]
+    assert losses[-1] < losses[0]
+    assert len(rows) == epochs
+    assert float(rows[-1]["learning_rate"]) < float(rows[0]["learning_rate"])
+    assert 0 < float(rows[-1]["loader_share"]) < 1
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a training."""
+
+
+@pytest.mark.parametrize(("name", "at_step"), [("periodic", 7), ("rdf", 15), ("periodic", 29)])
+def test_an_interrupted_training_equals_an_uninterrupted_one(
+    tmp_path, config, dataset, monkeypatch, name, at_step
+):
+    train(config, dataset, name, "random", 0, tmp_path / "whole")
+    step = Loop._step
+
+    def interrupted(self, batch, number, watch):
+        if number == at_step:
+            raise Killed
+        return step(self, batch, number, watch)
+
+    monkeypatch.setattr(Loop, "_step", interrupted)
+    with pytest.raises(Killed):
+        train(config, dataset, name, "random", 0, tmp_path / "resumed")
+    assert not (tmp_path / "resumed").exists()
+    monkeypatch.setattr(Loop, "_step", step)
+    train(config, dataset, name, "random", 0, tmp_path / "resumed")
+    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
+    assert not (tmp_path / "resumed.partial").exists()
+
+
+def test_sigterm_in_an_epoch_saves_and_the_training_resumes(tmp_path, config, dataset, monkeypatch):
+    train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
+    step = Loop._step
+
+    def terminated(self, batch, number, watch):
+        if number == 17:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, number, watch)
+
+    monkeypatch.setattr(Loop, "_step", terminated)
+    with pytest.raises(SystemExit) as stopped:
+        train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
+    assert stopped.value.code == 143
+    seen = []
+    monkeypatch.setattr(
+        Loop, "_step", lambda self, b, number, w: seen.append(number) or step(self, b, number, w)
+    )
+    train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
+    assert seen[0] == 18
+    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_weights_start_anew_each_round_and_for_each_split(tmp_path, dataset):
+    config = make_config(tmp_path, max_epochs=1, learning_rate=1e-12)
+    starts = {}
+    for round_, split in ((0, "random"), (1, "random"), (0, "by_run")):
+        folder = tmp_path / f"{split}{round_}"
+        train(config, dataset, "rdf", split, round_, folder)
+        starts[round_, split] = read_tensors(folder)["dense.0.weight"]
+    assert len({weights.tobytes() for weights in starts.values()}) == 3
+
+
+def test_a_changed_setting_does_not_continue_an_old_training(
+    tmp_path, config, dataset, monkeypatch
+):
+    monkeypatch.setattr(Loop, "_close_epoch", _kill_after(Loop._close_epoch))
+    with pytest.raises(Killed):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    monkeypatch.undo()
+    other = make_config(tmp_path, learning_rate=1e-4)
+    train(other, dataset, "rdf", "random", 0, tmp_path / "model")
+    train(other, dataset, "rdf", "random", 0, tmp_path / "fresh")
+    assert_same_network(tmp_path / "model", tmp_path / "fresh")
+
+
+def _kill_after(method):
+    def wrapped(self, *arguments):
+        method(self, *arguments)
+        raise Killed
+
+    return wrapped
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path, dataset):
+    config = make_config(tmp_path, max_epochs=300, patience=3, learning_rate=0.05)
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    losses = [
+        float(row["validation_loss"])
+        for row in csv.DictReader((tmp_path / "model" / "history.csv").open())
+    ]
+    best = read_description(tmp_path / "model").training["best_epoch"]
+    assert best == int(np.argmin(losses))
+    assert len(losses) == best + 4
+    table = predict_dataset(Surrogate.load(tmp_path / "model"), dataset)
+    chosen = table[table.split == "validation"]
+    found = ((chosen.prediction - chosen.label) ** 2).mean()
+    assert found == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_training_ends_after_the_epoch_that_passes_its_time(tmp_path, dataset):
+    config = make_config(tmp_path, max_epochs=300, patience=300, max_seconds=1e-3)
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    assert read_description(tmp_path / "model").training["epochs"] == 1
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    tmp_path, config, dataset, monkeypatch
+):
+    forward = Loop._step
+
+    def poisoned(self, batch, number, watch):
+        if number == 12:
+            next(self._model.parameters()).data.fill_(float("nan"))
+        return forward(self, batch, number, watch)
+
+    monkeypatch.setattr(Loop, "_step", poisoned)
+    with pytest.raises(SurrogateError, match=r"loss is nan in epoch 2, batch 2.*learning_rate"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    with np.load(tmp_path / "model.partial" / "checkpoint.npz") as kept:
+        assert kept["scalars"][0] == 2
+        assert all(np.isfinite(kept[name]).all() for name in kept.files if ":" in name)
+
+
+def test_an_empty_set_is_refused(tmp_path, config):
+    path = write_dataset(tmp_path / "d.zarr", make_positions(3))
+    with pytest.raises(SurrogateError, match="in the set 'validation'"):
+        train(config, path, "rdf", "random", 0, tmp_path / "model")
+
+
+def test_fewer_structures_than_ranks_are_refused(tmp_path, dataset):
+    config = make_config(tmp_path, ranks=14)
+    with pytest.raises(SurrogateError, match="14 ranks"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+
+
+def test_a_label_that_is_not_positive_is_refused(tmp_path, config):
+    diffusivity = np.full(10, 0.02)
+    diffusivity[1] = 0.0
+    path = write_dataset(tmp_path / "d.zarr", make_positions(10), diffusivity)
+    with pytest.raises(SurrogateError, match=r"diffusivity\[1\] = 0"):
+        train(config, path, "rdf", "random", 0, tmp_path / "model")
+
+
+def test_an_unknown_network_is_refused(tmp_path, config, dataset):
+    with pytest.raises(ConfigError, match="no 'graph'"):
+        train(config, dataset, "graph", "random", 0, tmp_path / "model")
+
+
+def test_the_rate_warms_up_and_falls_to_one_percent():
+    rates = [learning_rate(1.0, step, 1000) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.05, rel=1e-2)
+    assert max(rates) > 0.99
+    assert rates[-1] == pytest.approx(0.01, rel=1e-2)
+
+
+def test_tensorboard_events_hold_every_epoch(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained / "events")).Reload()
+    assert len(events.Scalars("epoch/validation_loss")) == 200
+    assert len(events.Scalars("loss/step")) == 200 * 5
+
+
+@pytest.mark.slow
+def test_a_terminated_process_exits_with_143_and_publishes_nothing(tmp_path, dataset):
+    config = make_config(tmp_path, max_epochs=100_000, patience=100_000)
+    dump_config(config, tmp_path / "config.yaml")
+    code = (
+        "import sys; from morphion.config import load_config; from morphion.surrogates import "
+        "train; train(load_config(sys.argv[1]), sys.argv[2], 'rdf', 'random', 0, sys.argv[3])"
+    )
+    output = tmp_path / "model"
+    arguments = [str(tmp_path / "config.yaml"), str(dataset), str(output)]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    checkpoint = tmp_path / "model.partial" / "checkpoint.npz"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"continues it" in message
+    assert checkpoint.exists()
+    assert not output.exists()

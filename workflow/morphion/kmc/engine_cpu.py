@@ -1,0 +1,241 @@
+"""The walk on CPU cores: rejection-free kinetic Monte Carlo, many walkers interleaved.
+
+Walker w draws hop m from words 2 (m mod 2) and 2 (m mod 2) + 1 of Philox block m div 2 (counter:
+block low, w, block high, 0): the first gives the direction, the second the residence time before
+the hop. A walk therefore depends on the key and the walker's number alone, not on threads or
+batches.
+
+Each thread advances a few walkers side by side: random words and logarithms of all of them are
+made in vector loops, and the table look-ups of one overlap the arithmetic of the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import int32, int64, njit, uint32, uint64
+
+from morphion.kmc.exponential import exponential
+from morphion.kmc.tables import DIRECTION_BITS, WORDS, WalkTables, start_sites
+from morphion.kmc.threads import in_parts
+from morphion.philox import philox4x32
+
+SLOTS = 16  # walkers a thread advances side by side
+_WALK_STREAM = np.uint32(0)
+_LOW_WORD = np.uint64(0xFFFFFFFF)
+_WORD_BITS = np.uint64(32)
+_TO_DIRECTION = np.uint32(32 - DIRECTION_BITS)
+_ONE = np.uint64(1)
+_RESIDENCE = np.uint64(5)  # words of a record
+_CROSSES = np.uint64(6)
+
+# The three components of a displacement share one integer, 21 bits each, between two samples:
+# a net displacement of 2^20 sites within a sampling interval is out of reach.
+_FIELD_BITS = 21
+_FIELD_HALF = np.int64(1 << (_FIELD_BITS - 1))
+_FIELD_MASK = np.int64((1 << _FIELD_BITS) - 1)
+_FIELD_ORIGIN = _FIELD_HALF * (1 + (1 << _FIELD_BITS) + (1 << (2 * _FIELD_BITS)))
+_UNIT = np.array(
+    [sign << (axis * _FIELD_BITS) for axis in range(3) for sign in (1, -1)] + [0, 0], np.int64
+)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a batch of walkers did.
+
+    Parameters
+    ----------
+    displacements : int32 array of shape [walkers, samples, 3]
+        Unwrapped displacement from the start, in lattice spacings, at times
+        (1, ..., samples) * sample_interval.
+    hops : int64 array of shape [walkers]
+        Hops of each walker until the last sample.
+    """
+
+    displacements: np.ndarray
+    hops: np.ndarray
+
+
+def walk(
+    tables: WalkTables,
+    key: tuple[np.uint32, np.uint32],
+    first_walker: int,
+    walkers: int,
+    sample_interval: float,
+    samples: int,
+    threads: int = 1,
+) -> Walk:
+    """Walk walkers first_walker ... first_walker + walkers - 1 from equilibrium.
+
+    All of them stop at the time samples * sample_interval (voxel^2, solvent D = 1). A walker that
+    starts on an isolated site stays there. The result does not depend on ``threads``.
+    """
+    start = start_sites(tables, key, first_walker, walkers)
+    displacements = np.empty((walkers, samples, 3), np.int32)
+    hops = np.empty(walkers, np.int64)
+    step = _site_steps(tables.n)
+    records = tables.records.reshape(-1)
+    residence = records.view(np.float32)
+
+    def part(low: int, high: int) -> None:
+        _walk_part(
+            records,
+            residence,
+            step,
+            _UNIT,
+            start[low:high],
+            *key,
+            first_walker + low,
+            float(sample_interval),
+            displacements[low:high],
+            hops[low:high],
+        )
+
+    in_parts(part, walkers, threads, smallest=SLOTS)
+    return Walk(displacements, hops)
+
+
+def _site_steps(n: int) -> np.ndarray:
+    """Change of a record's position by a hop: inside the box, then across its boundary."""
+    strides = (n * n * WORDS, n * WORDS, WORDS)
+    step = np.zeros(16, np.int64)
+    for axis, stride in enumerate(strides):
+        step[2 * axis], step[2 * axis + 1] = stride, -stride
+        step[8 + 2 * axis], step[9 + 2 * axis] = stride - n * stride, n * stride - stride
+    return step.view(np.uint64)
+
+
+@njit(inline="always")
+def _skip_isolated(next_walker, start, residence, displacements, hops):
+    """First walker from next_walker on that can move; isolated ones are finished on the way."""
+    while (
+        next_walker < start.size and residence[uint64(start[next_walker] * WORDS) + _RESIDENCE] == 0
+    ):
+        displacements[next_walker] = 0
+        hops[next_walker] = 0
+        next_walker += 1
+    return next_walker
+
+
+@njit(inline="always")
+def _draw(block, walker, key_0, key_1, direction_word, residence_factor):
+    """Random numbers of two hops for every slot."""
+    for s in range(SLOTS):
+        w0, w1, w2, w3 = philox4x32(
+            uint32(block[s] & _LOW_WORD),
+            walker[s],
+            uint32(block[s] >> _WORD_BITS),
+            _WALK_STREAM,
+            key_0,
+            key_1,
+        )
+        direction_word[0, s] = uint32(w0) >> _TO_DIRECTION
+        direction_word[1, s] = uint32(w2) >> _TO_DIRECTION
+        residence_factor[0, s] = exponential(uint32(w1))
+        residence_factor[1, s] = exponential(uint32(w3))
+        block[s] += _ONE
+
+
+@njit(inline="always")
+def _direction(word, records, here):
+    """Direction of a hop: the number of the record's thresholds that the word reaches."""
+    return (
+        uint64(word >= records[here])
+        + uint64(word >= records[here + uint64(1)])
+        + uint64(word >= records[here + uint64(2)])
+        + uint64(word >= records[here + uint64(3)])
+        + uint64(word >= records[here + uint64(4)])
+    )
+
+
+@njit(inline="always")
+def _record(displacements, row, sample, left, packed, interval):
+    """Store the position before the hop at every sampling time that the residence passed."""
+    while left < 0 and sample < displacements.shape[1]:
+        for axis in range(3):
+            field = (packed >> int64(axis * _FIELD_BITS)) & _FIELD_MASK
+            earlier = displacements[row, sample - 1, axis] if sample > 0 else int32(0)
+            displacements[row, sample, axis] = earlier + field - _FIELD_HALF
+        packed = _FIELD_ORIGIN
+        sample += 1
+        left += interval
+    return sample, left, packed
+
+
+@njit(inline="always")
+def _keep_walking(active, row, site, left, moved, sample, walker, block):
+    """Close the ranks of the slots whose walkers have not ended; returns their number."""
+    kept = 0
+    for s in range(active):
+        if row[s] >= 0:
+            site[kept], left[kept], moved[kept] = site[s], left[s], moved[s]
+            sample[kept], row[kept] = sample[s], row[s]
+            walker[kept], block[kept] = walker[s], block[s]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _walk_part(
+    records,
+    residence,
+    step,
+    unit,
+    start,
+    key_0,
+    key_1,
+    first_walker,
+    interval,
+    displacements,
+    hops,
+):
+    """Walk all walkers of ``start``; records and residence are flat views of the tables."""
+    samples = displacements.shape[1]
+    site = np.zeros(SLOTS, np.uint64)  # first word of the site's record
+    left = np.zeros(SLOTS)  # time left to the next sample
+    moved = np.zeros(SLOTS, np.int64)  # since the last sample, packed
+    sample = np.zeros(SLOTS, np.int64)
+    row = np.full(SLOTS, -1)  # row of the output; -1 if the slot needs a walker
+    walker = np.zeros(SLOTS, np.uint32)
+    block = np.zeros(SLOTS, np.uint64)
+    direction_word = np.empty((2, SLOTS), np.uint32)
+    residence_factor = np.empty((2, SLOTS))
+
+    next_walker = 0
+    active = 0
+    a_slot_ended = True
+    while True:
+        if a_slot_ended:
+            a_slot_ended = False
+            active = _keep_walking(active, row, site, left, moved, sample, walker, block)
+            while active < SLOTS:
+                next_walker = _skip_isolated(next_walker, start, residence, displacements, hops)
+                if next_walker == start.size:
+                    break
+                site[active], left[active] = uint64(start[next_walker] * WORDS), interval
+                moved[active], sample[active] = _FIELD_ORIGIN, 0
+                row[active], block[active] = next_walker, uint64(0)
+                walker[active] = uint32(first_walker + next_walker)
+                active += 1
+                next_walker += 1
+            if active == 0:
+                break
+        _draw(block, walker, key_0, key_1, direction_word, residence_factor)
+        for h in range(2):
+            for s in range(active):
+                here = site[s]
+                left[s] -= residence_factor[h, s] * residence[here + _RESIDENCE]
+                if left[s] < 0:
+                    sample[s], left[s], moved[s] = _record(
+                        displacements, row[s], sample[s], left[s], moved[s], interval
+                    )
+                    if sample[s] == samples:
+                        hops[row[s]] = int64(2 * (block[s] - _ONE)) + h
+                        # What remains of this round moves a slot that records nothing more.
+                        row[s] = -1
+                        left[s] = np.inf
+                        a_slot_ended = True
+                direction = _direction(direction_word[h, s], records, here)
+                crosses = (uint64(records[here + _CROSSES]) >> direction) & _ONE
+                site[s] = here + step[direction + (crosses << uint64(3))]
+                moved[s] += unit[direction]

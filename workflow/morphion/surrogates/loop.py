@@ -1,0 +1,274 @@
+"""The training loop: Adam on the squared error of D*, early stopping, one batch after the other."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from morphion.config.surrogates import Training
+from morphion.errors import SurrogateError
+from morphion.philox import generator
+from morphion.progress import progress
+from morphion.store import Partial
+from morphion.surrogates.data import Inputs
+from morphion.surrogates.networks import Surrogate3D
+from morphion.surrogates.parallel import Ranks
+from morphion.surrogates.precision import Precision, Stopwatch
+from morphion.surrogates.state import (
+    Position,
+    load_checkpoint,
+    load_tensors,
+    read_checkpoint,
+    save_checkpoint,
+    tensors_of,
+)
+
+# Adam's estimate of the gradients' variance is poor over its first steps.
+_WARM_UP_STEPS = 20
+_FINAL_RATE = 0.01  # of the first; a cosine joins the two
+
+OnStep = Callable[[int, float], None]
+OnEpoch = Callable[[tuple[float, ...]], None]
+
+
+class Stopped(Exception):
+    """SIGTERM came; the state is saved."""
+
+
+def learning_rate(first: float, step: int, steps: int) -> float:
+    """Rate of a step: a linear warm-up, then a cosine from the first rate to 1 % of it."""
+    warm_up = min(1.0, (step + 1) / _WARM_UP_STEPS)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return first * warm_up * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+
+class Loop:
+    """One training, on every rank alike.
+
+    Parameters
+    ----------
+    model : Surrogate3D
+        On the device of ``ranks``, weights drawn; left with the best weights.
+    inputs : Inputs
+        Of all structures of the data set.
+    diffusivity : float64 [S]
+        Labels in D*.
+    train_rows, validation_rows : int64 arrays
+        Indices of the structures of the two sets.
+    stream : (seed, indices...)
+        Names the random order of the batches.
+    partial : Partial or None
+        Where rank 0 keeps checkpoints.
+    on_step, on_epoch : callables
+        Called on rank 0 with (step, loss of the global batch) and with a row of the history.
+    """
+
+    def __init__(
+        self,
+        model: Surrogate3D,
+        inputs: Inputs,
+        diffusivity: np.ndarray,
+        train_rows: np.ndarray,
+        validation_rows: np.ndarray,
+        training: Training,
+        stream: tuple,
+        ranks: Ranks,
+        partial: Partial | None = None,
+        on_step: OnStep = lambda *_: None,
+        on_epoch: OnEpoch = lambda *_: None,
+    ):
+        self._model, self._inputs, self._ranks = model, inputs, ranks
+        self._labels = diffusivity
+        self._targets = torch.from_numpy(diffusivity.astype(np.float32)).to(ranks.device)
+        self._train_rows, self._validation_rows = train_rows, validation_rows
+        self._training, self._stream, self._partial = training, stream, partial
+        self._on_step, self._on_epoch = on_step, on_epoch
+        self._precision = Precision(ranks.device, training.precision)
+        self._optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+        self._steps = math.ceil(len(train_rows) / training.batch_size)
+        self._position, self._best = Position(), tensors_of(model)
+        self._terminated = False
+        self._resume()
+        self._network = self._wrap(training.compile)
+
+    def run(self) -> Position:
+        """Train to the end; returns the history and the best epoch.
+
+        Raises SurrogateError if the loss is no longer finite, and Stopped after SIGTERM; the last
+        checkpoint remains.
+        """
+        training, position = self._training, self._position
+        shown = progress("training", training.max_epochs, "epochs", position.epoch)
+        with shown as report, self._listening():
+            while not self._finished():
+                self._train_epoch()
+                report.advance(note=self._note())
+        load_tensors(self._model, self._best, where="the best epoch")
+        return self._position
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """D* of structures as they are, float64 [len(rows)], each predicted by one rank."""
+        self._model.eval()
+        found = np.zeros(len(rows))
+        ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
+        mine = np.arange(ranks.rank, len(rows), ranks.count)
+        with torch.inference_mode(), self._precision.autocast():
+            for start in range(0, len(mine), size):
+                part = mine[start : start + size]
+                predicted = self._model(self._inputs.batch(rows[part], None))
+                found[part] = predicted.double().cpu().numpy()
+        return ranks.sum(found)
+
+    def _resume(self) -> None:
+        ranks = self._ranks
+        kept = read_checkpoint(self._partial) if ranks.is_first and self._partial else None
+        kept = ranks.share(kept)
+        if kept is not None:
+            self._position, self._best = load_checkpoint(
+                kept,
+                self._model,
+                self._optimiser,
+                self._precision.scaler,
+                where=str(self._partial.folder) if self._partial else "rank 0",
+            )
+
+    def _wrap(self, compile_: bool) -> torch.nn.Module:
+        device, network = self._ranks.device, self._model
+        if self._ranks.count > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        return torch.compile(network) if compile_ and device.type == "cuda" else network
+
+    def _train_epoch(self) -> None:
+        position, training = self._position, self._training
+        order = generator(*self._stream[:1], "order", *self._stream[1:], position.epoch)
+        rows = order.permutation(self._train_rows)
+        started, watch = time.monotonic(), Stopwatch(self._ranks.device)
+        first_batch, before = position.batch, position.seconds
+        self._model.train()
+        while position.batch < self._steps:
+            step = position.epoch * self._steps + position.batch
+            first = position.batch * training.batch_size
+            batch = rows[first : first + training.batch_size]
+            loss, stop = self._step(batch, step, watch)
+            position.loss_sum += loss
+            position.batch += 1
+            position.seconds = before + time.monotonic() - started
+            if stop:
+                self._save()
+                raise Stopped
+        samples = len(rows) - first_batch * training.batch_size
+        speed = samples / max(time.monotonic() - started, 1e-9)
+        rate = learning_rate(training.learning_rate, step, self._total_steps)
+        self._close_epoch(rate, speed, watch.share, started, before)
+
+    @property
+    def _total_steps(self) -> int:
+        return self._steps * self._training.max_epochs
+
+    def _step(self, batch: np.ndarray, step: int, watch: Stopwatch) -> tuple[float, bool]:
+        """Sum of the squared errors of the global batch, and whether any rank was told to stop."""
+        ranks = self._ranks
+        rate = learning_rate(self._training.learning_rate, step, self._total_steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        mine, weight = batch[ranks.rank :: ranks.count], 1.0
+        if len(mine) == 0:
+            # DDP needs a gradient of every rank; this one's counts nothing.
+            mine, weight = batch[:1], 0.0
+        watch.start()
+        inputs = self._inputs.batch(mine, self._position.epoch)
+        targets = self._targets[torch.from_numpy(mine).to(ranks.device)]
+        watch.loaded()
+        with self._precision.autocast():
+            predicted = self._network(inputs)
+        squared = weight * functional.mse_loss(predicted, targets, reduction="sum")
+        self._optimiser.zero_grad(set_to_none=True)
+        # DDP averages gradients over ranks; a rank may hold more of the batch than another.
+        self._precision.backward(squared * (ranks.count / len(batch)))
+        total, stops = ranks.sum([squared.item(), float(self._terminated)])
+        if not math.isfinite(total):
+            raise SurrogateError(
+                f"the loss is {total} in epoch {self._position.epoch}, batch "
+                f"{self._position.batch}: training diverged; lower learning_rate = "
+                f"{self._training.learning_rate:g}. The checkpoint of the last epoch is kept"
+            )
+        self._precision.step(self._optimiser, self._training.max_gradient)
+        watch.stop()
+        if ranks.is_first:
+            self._on_step(step, total / len(batch))
+        return float(total), bool(stops)
+
+    def _close_epoch(
+        self, rate: float, speed: float, loader: float, started: float, before: float
+    ) -> None:
+        position = self._position
+        errors = self.predict(self._validation_rows) - self._labels[self._validation_rows]
+        validation = float(np.mean(errors**2))
+        if not math.isfinite(validation):
+            raise SurrogateError(
+                f"the validation loss is {validation} after epoch {position.epoch}: training "
+                f"diverged; lower learning_rate = {self._training.learning_rate:g}. "
+                "The checkpoint of the epoch before is kept"
+            )
+        if validation < position.best_loss:
+            position.best_loss, position.best_epoch = validation, position.epoch
+            self._best = tensors_of(self._model)
+        # Ranks must agree on the time, or only some would stop.
+        position.seconds = self._ranks.share(before + time.monotonic() - started)
+        train = position.loss_sum / len(self._train_rows)
+        row = (position.epoch, train, validation, rate, position.seconds, speed, loader)
+        position.history.append(tuple(float(value) for value in row))
+        position.epoch, position.batch, position.loss_sum = position.epoch + 1, 0, 0.0
+        self._save()
+        if self._ranks.is_first:
+            self._on_epoch(position.history[-1])
+        if self._ranks.sum([float(self._terminated)])[0]:
+            raise Stopped
+
+    def _finished(self) -> bool:
+        position, training = self._position, self._training
+        if position.batch or not position.history:
+            return False
+        return (
+            position.epoch >= training.max_epochs
+            or position.epoch - 1 - position.best_epoch >= training.patience
+            or (training.max_seconds is not None and position.seconds >= training.max_seconds)
+        )
+
+    def _save(self) -> None:
+        if self._partial is not None and self._ranks.is_first:
+            save_checkpoint(
+                self._partial,
+                self._position,
+                self._model,
+                self._best,
+                self._optimiser,
+                self._precision.scaler,
+            )
+
+    def _note(self) -> str:
+        _, train, validation, *_ = self._position.history[-1]
+        return f"train {train:.3g}, validation {validation:.3g}"
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+
+        def terminate(*_: object) -> None:
+            self._terminated = True
+
+        previous = signal.signal(signal.SIGTERM, terminate)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,96 @@
+"""How well predictions agree with labels, each measure with its doubt."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from morphion.errors import SurrogateError
+from morphion.philox import generator
+
+# Mean of |x| of a standard normal variable: what a perfect network scores against noisy labels.
+_MEAN_ABSOLUTE_NORMAL = np.sqrt(2 / np.pi)
+
+Measure = Callable[[np.ndarray, np.ndarray], float]
+
+
+def mse(label: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean squared error (equation 4 of the paper) of float64 [S] arrays, in D*^2."""
+    return float(np.mean((prediction - label) ** 2))
+
+
+def mape(label: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean absolute percentage error (equation 5), in percent of the label."""
+    return float(np.mean(np.abs((prediction - label) / label)) * 100)
+
+
+def pearson(label: np.ndarray, prediction: np.ndarray) -> float:
+    """Pearson's R; NaN if either array is constant or has fewer than two entries."""
+    if len(label) < 2:
+        return float("nan")
+    x, y = label - np.mean(label), prediction - np.mean(prediction)
+    norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
+    return float(np.dot(x, y) / norm) if norm > 0 else float("nan")
+
+
+MEASURES: dict[str, Measure] = {"mse": mse, "mape": mape, "pearson": pearson}
+
+
+def score(
+    label: np.ndarray, prediction: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """MSE, MAPE (%) and Pearson R with 95 % bootstrap intervals over structures.
+
+    ``label`` and ``prediction`` [S] are D*. Keys: ``mse``, ``mse_low``, ``mse_high`` and likewise
+    ``mape`` and ``pearson``. The intervals are percentiles of ``resamples`` resamples drawn from
+    ``seed``. Raises SurrogateError if the arrays differ in length, are empty or hold a label that
+    is not positive.
+    """
+    label, prediction = _checked(label, prediction)
+    draws = generator(seed, "bootstrap").integers(len(label), size=(resamples, len(label)))
+    found: dict[str, float] = {}
+    for name, measure in MEASURES.items():
+        resampled = np.array([measure(label[rows], prediction[rows]) for rows in draws])
+        # A resample of one structure alone has no R.
+        resampled = resampled[np.isfinite(resampled)]
+        low, high = np.percentile(resampled, (2.5, 97.5)) if len(resampled) else (np.nan, np.nan)
+        found |= {
+            name: measure(label, prediction),
+            f"{name}_low": float(low),
+            f"{name}_high": float(high),
+        }
+    return found
+
+
+def coverage(label: np.ndarray, prediction: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+    """Share of labels within 1 and 1.96 spreads of the prediction; 0.683 and 0.950 if calibrated.
+
+    Arrays [S] in D*. Keys: ``coverage_68``, ``coverage_95``.
+    """
+    label, prediction = _checked(label, prediction)
+    distance = np.abs(prediction - label)
+    return {
+        "coverage_68": float(np.mean(distance <= spread)),
+        "coverage_95": float(np.mean(distance <= 1.96 * np.asarray(spread))),
+    }
+
+
+def mape_noise_floor(label: np.ndarray, label_stderr: np.ndarray) -> float:
+    """MAPE (%) that a perfect network has because labels scatter by their standard errors.
+
+    For normal errors it is sqrt(2/pi) = 0.80 times the mean relative standard error.
+    """
+    return float(_MEAN_ABSOLUTE_NORMAL * np.mean(np.asarray(label_stderr) / label) * 100)
+
+
+def _checked(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    label = np.asarray(label, dtype=np.float64)
+    prediction = np.asarray(prediction, dtype=np.float64)
+    if label.shape != prediction.shape or label.ndim != 1 or len(label) == 0:
+        raise SurrogateError(
+            f"labels of shape {list(label.shape)} and predictions of shape "
+            f"{list(prediction.shape)} cannot be compared; both must be [S] with S >= 1"
+        )
+    if not (label > 0).all():
+        index = int(np.argmin(label > 0))
+        raise SurrogateError(f"label {index} is {label[index]}: a scored label must be positive")
+    return label, prediction

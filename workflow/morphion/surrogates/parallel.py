@@ -1,0 +1,154 @@
+"""Several ranks training one network (DDP), and the one process that starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+
+from morphion.errors import SurrogateError
+from morphion.progress import log
+
+# Ranks wait for rank 0 while it reads a data set and publishes the model.
+_PATIENCE = timedelta(minutes=30)
+_EXIT_SIGTERM = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the ranks of a training; rank 0 of 1 without DDP."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which alone writes files."""
+        return self.rank == 0
+
+    def sum(self, values: np.ndarray | Sequence[float]) -> np.ndarray:
+        """Sum over the ranks of float64 values, the same on each."""
+        if self.count == 1:
+            return np.asarray(values, dtype=np.float64)
+        total = torch.as_tensor(np.asarray(values, dtype=np.float64), device=self.device)
+        distributed.all_reduce(total)
+        return total.cpu().numpy()
+
+    def share(self, content: Any) -> Any:
+        """What rank 0 passed, on every rank."""
+        if self.count == 1:
+            return content
+        held = [content]
+        distributed.broadcast_object_list(held, src=0, device=self.device)
+        return held[0]
+
+
+def inside_torchrun() -> bool:
+    """Whether torchrun started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto``: the first CUDA device if there is one, else the CPU; or the device named.
+
+    Raises SurrogateError for a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SurrogateError(
+            f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:0"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SurrogateError(f"device = {name!r}: no CUDA device here; use auto or cpu")
+    return device
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """Join the ranks torchrun started (NCCL on GPUs, gloo on CPUs), or be the only one."""
+    if not inside_torchrun():
+        yield Ranks(0, 1, choose_device())
+        return
+    local, count = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    if torch.cuda.is_available():
+        local_count = int(os.environ.get("LOCAL_WORLD_SIZE", count))
+        if local_count > torch.cuda.device_count():
+            raise SurrogateError(
+                f"{local_count} ranks on a machine with {torch.cuda.device_count()} CUDA devices; "
+                "set surrogates.networks.*.training.ranks to at most their number"
+            )
+        torch.cuda.set_device(local)
+        device, backend = torch.device("cuda", local), "nccl"
+    else:
+        device, backend = torch.device("cpu"), "gloo"
+    distributed.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Ranks(distributed.get_rank(), count, device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def launch(module: str, job: Mapping[str, Any], count: int) -> None:
+    """Run ``python -m module JOB.json ERROR.txt`` in ``count`` ranks under torchrun and wait.
+
+    ``job`` is JSON-like. A rank that fails writes its message to the second file. SIGTERM is
+    passed on, and the process then exits with status 143 as a single training does. Raises
+    SurrogateError with the message of the rank that failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="morphion-ranks-") as folder:
+        job_path, error_path = Path(folder, "job.json"), Path(folder, "error.txt")
+        job_path.write_text(json.dumps(job))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(count), "-m", module, str(job_path), str(error_path)]
+        # torchrun gives each rank one thread unless told otherwise.
+        threads = str(max(1, torch.get_num_threads() // count))
+        environment = {"OMP_NUM_THREADS": threads, **os.environ}
+        process = subprocess.Popen(command, env=environment)
+        received = _forward_sigterm(process)
+        try:
+            status = process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, received.previous)
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        if received.signal:
+            log("training stopped by SIGTERM; the same command continues it")
+            raise SystemExit(_EXIT_SIGTERM)
+        if status:
+            message = error_path.read_text() if error_path.exists() else None
+            raise SurrogateError(
+                message or f"a training rank exited with status {status}; its output stands above"
+            )
+
+
+class _Received:
+    def __init__(self) -> None:
+        self.signal = False
+        self.previous: Any = signal.SIG_DFL
+
+
+def _forward_sigterm(process: subprocess.Popen) -> _Received:
+    received = _Received()
+
+    def forward(*_: object) -> None:
+        received.signal = True
+        process.terminate()
+
+    received.previous = signal.signal(signal.SIGTERM, forward)
+    return received

@@ -1,0 +1,154 @@
+"""Predictions of a trained network, each with its spread."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from morphion import store
+from morphion.config.surrogates import DenseNetwork, PaperNetwork
+from morphion.errors import SurrogateError
+from morphion.structures.voxels import voxelise
+from morphion.surrogates.data import descriptors, input_size
+from morphion.surrogates.memory import keep_freed_memory
+from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
+from morphion.surrogates.networks import Surrogate3D, build
+from morphion.surrogates.parallel import choose_device
+from morphion.surrogates.state import load_tensors
+
+# Input voxels that go through the network at once; a few filters times this fit in memory.
+_VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
+_SAME_LENGTH = 1e-5  # relative; coordinates and boxes are stored in single precision
+
+
+class Surrogate:
+    """A trained network: positions in, D* and its spread out.
+
+    The spread is one standard deviation of label - prediction: the relative root mean square
+    residual on the validation set of the training, times the prediction. It contains the noise of
+    the labels, and knows nothing of how unlike the training set a structure is.
+    """
+
+    def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
+        self.description = description
+        self._block = description.block
+        self._device = device
+        self._model = model.to(device).eval()
+        self._images = not isinstance(self._block, DenseNetwork)
+        if self._images:
+            self._model = self._model.to(memory_format=torch.channels_last_3d)
+        copies = 27 if isinstance(self._block, PaperNetwork) and self._block.tiled else 1
+        limit = _VOXELS_AT_ONCE["cuda" if device.type == "cuda" else "cpu"]
+        self._batch = max(1, limit // (copies * description.voxels**3)) if self._images else 65536
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "auto") -> "Surrogate":
+        """Network of a model folder on ``auto``, ``cpu`` or ``cuda``.
+
+        Raises SurrogateError naming the file, and the key or tensor, if the folder is no sound
+        model or its weights are those of another network.
+        """
+        keep_freed_memory()
+        description = read_description(folder)
+        model = build(description.block, input_size(description.block, description.voxels))
+        load_tensors(model, read_tensors(folder), where=str(Path(folder) / WEIGHTS))
+        return cls(description, model, choose_device(device))
+
+    @property
+    def reference_diffusivity(self) -> float:
+        """D0 in units of the solvent's diffusivity; D = D0 D*."""
+        return self.description.reference_diffusivity
+
+    @property
+    def network_name(self) -> str:
+        """Key of the network in the configuration it was trained with."""
+        return self.description.network_name
+
+    @property
+    def relative_spread(self) -> float:
+        """Spread over prediction."""
+        return self.description.relative_spread
+
+    def predict(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """D* and its spread, float64 [B], of structures ``positions`` [B, N, 3] in voxels.
+
+        Any number of particles is accepted. Raises SurrogateError for another box or diameter
+        than the network was trained on, or positions that are not finite.
+        """
+        self._check(positions, box_length, diameter)
+        found = np.empty(len(positions))
+        with torch.inference_mode():
+            for start in range(0, len(positions), self._batch):
+                part = slice(start, start + self._batch)
+                inputs = self._inputs(positions[part])
+                found[part] = self._model(inputs).double().cpu().numpy()
+        return found, self.relative_spread * found
+
+    def _inputs(self, positions: np.ndarray) -> torch.Tensor:
+        described = self.description
+        if isinstance(self._block, DenseNetwork):
+            values = descriptors(self._block, positions, described.box_length)
+            return torch.from_numpy(values).to(self._device)
+        images = voxelise(positions, described.box_length, described.diameter, described.voxels)
+        on_device = torch.from_numpy(images).to(self._device)[:, None].float()
+        return on_device.to(memory_format=torch.channels_last_3d)
+
+    def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:
+        shape = np.shape(positions)
+        if len(shape) != 3 or shape[2] != 3:
+            raise SurrogateError(f"positions have shape {list(shape)}; expected [B, N, 3]")
+        for what, given, trained in (
+            ("box edge", box_length, self.description.box_length),
+            ("sphere diameter", diameter, self.description.diameter),
+        ):
+            if not math.isclose(given, trained, rel_tol=_SAME_LENGTH):
+                raise SurrogateError(
+                    f"{what} {given:.7g} voxels: network {self.network_name!r} was trained with "
+                    f"{trained:.7g} and is not defined for another"
+                )
+        if not np.isfinite(positions).all():
+            structure, particle = np.argwhere(~np.isfinite(positions))[0, :2]
+            raise SurrogateError(
+                f"structure {structure}: position of particle {particle} is not finite"
+            )
+
+
+def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFrame:
+    """Predictions beside the labels of a data set, all in D*, one row to a structure.
+
+    Columns: structure, round, family, group, split, label, label_stderr, prediction, spread,
+    converged; ``split`` is the scheme the network was trained on. Raises StoreError for an unsound
+    data set, SurrogateError if its D0 or geometry is not the network's.
+    """
+    described = surrogate.description
+    column = f"split_{described.split}"
+    names = ("positions", "round", "family", "group", column, "diffusivity", "stderr", "converged")
+    data = store.load(dataset_path, kind="dataset", names=names)
+    reference = float(data.attrs["reference_diffusivity"])
+    if not math.isclose(reference, surrogate.reference_diffusivity, rel_tol=1e-9):
+        raise SurrogateError(
+            f"{dataset_path}: reference_diffusivity = {reference:.9g}, that of network "
+            f"{surrogate.network_name!r} is {surrogate.reference_diffusivity:.9g}; "
+            "both must come from one run"
+        )
+    prediction, spread = surrogate.predict(
+        data.positions.values, data.attrs["box_length"], data.attrs["diameter"]
+    )
+    return pd.DataFrame(
+        {
+            "structure": np.arange(data.sizes["structure"]),
+            "round": data["round"].values,
+            "family": data.family.values.astype(str),
+            "group": data.group.values.astype(str),
+            "split": data[column].values.astype(str),
+            "label": data.diffusivity.values / reference,
+            "label_stderr": data.stderr.values / reference,
+            "prediction": prediction,
+            "spread": spread,
+            "converged": data.converged.values.astype(bool),
+        }
+    )

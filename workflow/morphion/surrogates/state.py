@@ -1,0 +1,144 @@
+"""Everything a killed training needs to continue to the identical result."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from morphion.errors import SurrogateError
+from morphion.store import Partial
+
+HISTORY = (
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "learning_rate",
+    "seconds",
+    "samples_per_second",
+    "loader_share",
+)
+_KEY = "checkpoint"
+
+
+@dataclass
+class Position:
+    """Where a training is: ``batch`` batches into ``epoch``, with the best network so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    history: list[tuple[float, ...]] = field(default_factory=list)
+
+    @property
+    def scalars(self) -> np.ndarray:
+        """All but the history, float64."""
+        counts = (self.epoch, self.batch, self.best_epoch)
+        return np.array([*counts, self.loss_sum, self.seconds, self.best_loss], dtype=np.float64)
+
+    @classmethod
+    def from_arrays(cls, scalars: np.ndarray, history: np.ndarray) -> "Position":
+        """Inverse of ``scalars`` and the history [epochs, 7]."""
+        epoch, batch, best_epoch = (int(value) for value in scalars[:3])
+        return cls(
+            epoch, batch, *map(float, scalars[3:]), best_epoch, [tuple(row) for row in history]
+        )
+
+
+def tensors_of(model: nn.Module) -> dict[str, np.ndarray]:
+    """Copies of a network's tensors on the CPU, by name."""
+    return {
+        name: tensor.detach().cpu().contiguous().numpy().copy()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, np.ndarray], *, where: str) -> None:
+    """Put tensors into a network; raises SurrogateError naming ``where`` and the first tensor that
+    is missing, unknown, or of another shape or dtype."""
+    expected = dict(model.state_dict().items())
+    for name in sorted(expected.keys() - tensors.keys()):
+        raise SurrogateError(f"{where}: no tensor {name!r}; a checkpoint of another network")
+    for name in sorted(tensors.keys() - expected.keys()):
+        raise SurrogateError(f"{where}: unknown tensor {name!r}; a checkpoint of another network")
+    for name, tensor in expected.items():
+        found = torch.from_numpy(tensors[name])
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise SurrogateError(
+                f"{where}: tensor {name!r} is {_form(found)}, the network has {_form(tensor)}; "
+                "a checkpoint of another network"
+            )
+        if not torch.isfinite(found).all():
+            raise SurrogateError(f"{where}: tensor {name!r} holds values that are not finite")
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+
+
+def save_checkpoint(
+    partial: Partial,
+    position: Position,
+    model: nn.Module,
+    best: dict[str, np.ndarray],
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Keep a training's state beside its future output."""
+    arrays = {
+        "scalars": position.scalars,
+        "history": np.array(position.history, dtype=np.float64).reshape(-1, len(HISTORY)),
+        "scaler": np.array(_scaler_values(scaler), dtype=np.float64),
+    }
+    arrays |= {f"weights:{name}": value for name, value in tensors_of(model).items()}
+    arrays |= {f"best:{name}": value for name, value in best.items()}
+    for index, moments in optimiser.state_dict()["state"].items():
+        for name, value in moments.items():
+            arrays[f"adam:{index}:{name}"] = value.detach().cpu().contiguous().numpy()
+    partial.save(_KEY, arrays)
+
+
+def load_checkpoint(
+    arrays: dict[str, np.ndarray],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    *,
+    where: str,
+) -> tuple[Position, dict[str, np.ndarray]]:
+    """Restore a training; returns where it was and the tensors of the best network so far."""
+    load_tensors(model, _part(arrays, "weights:"), where=where)
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in _part(arrays, "adam:").items():
+        index, moment = name.split(":")
+        state.setdefault(int(index), {})[moment] = torch.from_numpy(value)
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+    if scaler.is_enabled():
+        scale, tracker = arrays["scaler"]
+        scaler.load_state_dict(
+            {**scaler.state_dict(), "scale": float(scale), "_growth_tracker": int(tracker)}
+        )
+    return Position.from_arrays(arrays["scalars"], arrays["history"]), _part(arrays, "best:")
+
+
+def read_checkpoint(partial: Partial) -> dict[str, np.ndarray] | None:
+    """Arrays that ``save_checkpoint`` kept, or None."""
+    return partial.load(_KEY)
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _scaler_values(scaler: torch.amp.GradScaler) -> tuple[float, float]:
+    state = scaler.state_dict()
+    return state.get("scale", 1.0), state.get("_growth_tracker", 0)
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

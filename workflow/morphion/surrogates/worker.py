@@ -1,0 +1,31 @@
+"""One rank of a training: ``python -m morphion.surrogates.worker JOB.json ERROR.txt``.
+
+Started by torchrun from ``morphion.surrogates.parallel.launch``; not meant for people, who run
+``morphion train``, alone or under their own torchrun.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from morphion.config import parse_config
+from morphion.errors import MorphionError
+from morphion.surrogates.stage import train
+
+
+def main(job_path: str, error_path: str) -> int:
+    """Exit status of the rank; the first rank that fails writes its message."""
+    job = json.loads(Path(job_path).read_text())
+    config = parse_config(job.pop("config"), source=job_path, folder=Path(job_path).parent)
+    try:
+        train(config, **job)
+    except MorphionError as error:
+        if os.environ.get("RANK") == "0":
+            Path(error_path).write_text(str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
