@@ -72,3 +72,17 @@ def test_augmentation_is_uniform_over_shifts_and_symmetries():
     assert shifts.min() == 0
     assert shifts.max() == 74
     assert abs(shifts.mean() - 37) < 3 * 75 / np.sqrt(12 * shifts.size)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_torch_and_the_compiled_loop_unpack_the_same_images(augmented):
+    images = np.random.default_rng(3).random((6, 11, 11, 11)) < 0.3
+    packed = PackedImages(pack(images), 11, CPU)
+    rows = torch.tensor([4, 0, 5])
+    source = None
+    if augmented:
+        moves = augmentation((np.uint32(1), np.uint32(2)), 3, rows.numpy(), 11)
+        source = source_indices(*moves, 11)
+    compiled, operators = packed.batch_compiled(rows, source), packed.batch_torch(rows, source)
+    assert compiled.shape == (3, 1, 11, 11, 11)
+    torch.testing.assert_close(compiled, operators, rtol=0, atol=0)

@@ -1,0 +1,191 @@
+"""Commands work on files written by hand, and say in one line what is wrong with others."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from morphion.cli import main
+from morphion.config.geometry import Geometry, Structures
+from morphion.config.transport import CoverageShell
+from morphion.structures.families import generate
+from morphion.structures.files import read_structure, write_structure
+from morphion.transport.raster import rasterise
+
+KEYS = {
+    "structure",
+    "method",
+    "lattice",
+    "diffusivity",
+    "stderr",
+    "tensor",
+    "tensor_stderr",
+    "converged",
+    "hops",
+    "seconds",
+}
+
+BY_HAND = """3
+Lattice="2.0 0.0 0.0 0.0 2.0 0.0 0.0 0.0 2.0" Properties=species:S:1:pos:R:3:radius:R:1 pbc="T T T"
+Si  0.1 0.2 0.3   0.40
+Si  1.1 1.2 1.3   0.40
+Si  0.1 1.2 0.3   0.40
+"""
+
+
+@pytest.fixture
+def morphion(monkeypatch, capsys):
+    """Run a command; returns its exit status, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["morphion", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    path = tmp_path / "film.xyz"
+    path.write_text(BY_HAND)
+    return path
+
+
+@pytest.mark.parametrize("method", ["kmc", "exact"])
+def test_label_prints_the_promised_json(morphion, by_hand, method):
+    code, out, _ = morphion(
+        "label", by_hand, "--method", method, "--lattice", 20, "--relative-error", 0.1, "--json"
+    )
+    (found,) = json.loads(out)
+    assert code == 0
+    assert set(found) == KEYS
+    assert np.shape(found["tensor"]) == np.shape(found["tensor_stderr"]) == (3, 3)
+    assert found["diffusivity"] == pytest.approx(np.trace(found["tensor"]) / 3)
+    assert (found["stderr"] > 0) == (method == "kmc")
+    assert found["converged"]
+
+
+def test_labels_do_not_depend_on_the_unit_of_length_or_the_format(morphion, tmp_path):
+    geometry = Geometry(voxels=24, particles=3)
+    positions = generate(geometry, Structures(), 1, "rsa", 0)
+    files = [tmp_path / name for name in ("a.xyz", "a.gsd", "nm.xyz")]
+    for path, scale in zip(files, (1, 1, 0.1), strict=True):
+        write_structure(path, positions * scale, 24.0 * scale, geometry.diameter * scale)
+    code, out, _ = morphion("label", *files, "--method", "exact", "--lattice", 24, "--json")
+    found = [entry["diffusivity"] for entry in json.loads(out)]
+    assert code == 0
+    np.testing.assert_allclose(found, found[0], rtol=1e-5)
+
+
+def test_a_table_without_json_is_for_people(morphion, by_hand):
+    code, out, _ = morphion("label", by_hand, "--method", "exact", "--lattice", 16)
+    assert code == 0
+    assert "exact" in out
+    assert "yes" in out
+
+
+def test_a_seed_gives_the_same_walk_and_another_a_different_one(morphion, by_hand):
+    def walk(seed):
+        options = ("--method", "kmc", "--lattice", 16, "--relative-error", 0.2, "--seed", seed)
+        return json.loads(morphion("label", by_hand, *options, "--json")[1])[0]["diffusivity"]
+
+    assert walk(1) == walk(1) != walk(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (("1.1 1.2 1.3", "0.1 0.2 0.9"), (), "overlap"),
+        (("1.1 1.2 1.3", "0.1 0.2 1.9"), (), "overlap"),  # through the periodic boundary
+        (("1.1 1.2 1.3", "1.1 nan 1.3"), (), "line 4"),
+        (("1.3   0.40", "1.3   0.30"), (), "radius"),
+        (('0.0 2.0"', '0.0 3.0"'), (), "cub"),
+        (("3\n", "5\n"), (), "5"),
+        (("", ""), ("--lattice", 8), "greater than or equal to 16"),
+        (("", ""), ("--lattice", 2000), "the largest lattice that fits has"),
+        (("", ""), ("--transport", "none.yaml"), "none.yaml: cannot be read"),
+    ],
+)
+def test_wrong_input_is_one_line_that_names_it(morphion, by_hand, change, options, message):
+    by_hand.write_text(BY_HAND.replace(*change, 1) if change[0] else BY_HAND)
+    given = {"--method": "exact", "--lattice": 16} | dict([options] if options else [])
+    code, out, err = morphion("label", by_hand, *(part for pair in given.items() for part in pair))
+    assert code == 2
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert message in line
+
+
+def test_one_wrong_file_among_many_stops_before_any_work(morphion, by_hand, tmp_path):
+    code, out, err = morphion(
+        "label", by_hand, tmp_path / "no.gsd", "--method", "exact", "--lattice", 16
+    )
+    assert (code, out) == (2, "")
+    assert "no.gsd: no such file" in err
+
+
+def test_a_generated_shard_is_inspected_and_exported(morphion, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("output: out\nstructures: {rsa: 2, chain: 1, gapped: 1, shard_size: 4}\n")
+    shard = tmp_path / "shard.zarr"
+    assert morphion("structures", shard, "--config", config, "--shard", 0)[0] == 0
+    code, out, _ = morphion("inspect", shard)
+    assert code == 0
+    assert "integrity: every array agrees" in out
+    assert "positions" in out
+    for name in ("all.gsd", "one.xyz"):
+        assert morphion("export", shard, tmp_path / name, "--count", 1)[0] == 0
+    exported = read_structure(tmp_path / "one.xyz")
+    expected = xr.open_zarr(shard).positions.values[0]
+    np.testing.assert_allclose(exported.positions, expected, atol=1e-5)
+
+
+def test_an_altered_store_is_reported(morphion, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("output: out\nstructures: {rsa: 1, chain: 0, gapped: 0}\n")
+    shard = tmp_path / "shard.zarr"
+    morphion("structures", shard, "--config", config, "--shard", 0)
+    chunk = next(path for path in (shard / "positions/c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-7])
+    code, _, err = morphion("inspect", shard)
+    assert code == 2
+    assert "error: " in err
+    assert "positions" in err
+
+
+def test_lattice_fields_open_as_a_vtk_image(morphion, by_hand, tmp_path):
+    output = tmp_path / "film.vti"
+    assert morphion("export", by_hand, output, "--lattice", 20)[0] == 0
+    header, _, payload = output.read_bytes().partition(b'encoding="raw">\n_')
+    assert b'WholeExtent="0 20 0 20 0 20"' in header
+    size = int(np.frombuffer(payload[:8], "<u8")[0])
+    values = np.frombuffer(payload[8 : 8 + size], "<f4").reshape(20, 20, 20)
+    structure = read_structure(by_hand)
+    lattice = rasterise(
+        structure.positions, structure.box_length, structure.diameter, CoverageShell(), 20
+    )
+    np.testing.assert_allclose(values.transpose(2, 1, 0), lattice.a * lattice.b, rtol=1e-6)
+
+
+def test_config_check_prints_every_default(morphion, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("output: out\n")
+    code, out, _ = morphion("config", "check", config)
+    assert code == 0
+    assert "steps_per_cycle: 2500" in out
+
+
+def test_every_command_explains_itself(morphion):
+    code, out, _ = morphion("--help")
+    assert code == 0
+    for command in ("label", "predict", "inspect", "export", "anneal", "select", "train"):
+        assert command in out
+        assert morphion(command, "--help")[0] == 0
