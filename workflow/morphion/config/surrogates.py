@@ -36,6 +36,9 @@ class PeriodicTraining(Training):
     """The head sees means over the box magnified some thirty times: without a limit on the
     gradient a first steep batch overshoots, and D* collapses to 0."""
 
+    learning_rate: float = Field(
+        5e-4, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+    )
     max_gradient: float | None = Field(
         0.1, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )

@@ -103,7 +103,7 @@ class ImageInputs:
         return np.float32(mean), np.float32(np.sqrt(mean * (1 - mean)))
 
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Images [B, 1, n, n, n] float32, as they are (``epoch`` None) or augmented."""
+        """Images [B, 1, n, n, n] uint8, as they are (``epoch`` None) or augmented."""
         source = None
         if epoch is not None and self._key is not None:
             moves = augmentation(self._key, epoch, rows, self._images.voxels)

@@ -92,7 +92,7 @@ class PackedImages:
         return len(self._bits)
 
     def batch(self, rows: torch.Tensor, source: np.ndarray | None = None) -> torch.Tensor:
-        """Images [B, 1, n, n, n], float32, of ``rows`` (int64 [B] on the device).
+        """Images [B, 1, n, n, n], uint8, of ``rows`` (int64 [B] on the device).
 
         ``source`` [B, 3, n] shows them shifted and turned, see ``source_indices``.
         """
@@ -104,9 +104,10 @@ class PackedImages:
         n = self.voxels
         if source is None:
             source = np.broadcast_to(self._straight, (len(rows), 3, n))
-        found = np.empty((len(rows), n, n, n), dtype=np.float32)
-        _unpack(self._bits.numpy(), rows.numpy(), source, found)
-        return torch.from_numpy(found)[:, None]
+        found = np.empty((len(rows), n, n, n), dtype=np.uint8)
+        _gather(np.unpackbits(self._bits.numpy()[rows.numpy()], axis=1), source, found)
+        # One channel: innermost or not is a matter of strides, which need no copy.
+        return torch.from_numpy(found)[..., None].permute(0, 4, 1, 2, 3)
 
     def batch_torch(self, rows: torch.Tensor, source: np.ndarray | None) -> torch.Tensor:
         """As ``batch``, by torch's operators on any device."""
@@ -114,7 +115,7 @@ class PackedImages:
         words = torch.index_select(self._words, 0, self._bits[rows].view(-1).int())
         flat = words.view(torch.uint8).view(len(rows), -1)
         if source is None:
-            return flat[:, : n**3].float().view(-1, 1, n, n, n)
+            return flat[:, : n**3].reshape(-1, 1, n, n, n)
         axes = torch.from_numpy(source).to(flat.device, non_blocking=True)
         found = torch.empty((len(rows), n**3), dtype=torch.uint8, device=flat.device)
         step = max(1, _ELEMENTS_AT_ONCE // n**3)
@@ -123,18 +124,19 @@ class PackedImages:
             index = z[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
             part = slice(start, start + step)
             torch.gather(flat[part], 1, index.flatten(1).long(), out=found[part])
-        return found.float().view(-1, 1, n, n, n)
+        return found.view(-1, 1, n, n, n)
 
 
 @njit(parallel=True, cache=True)
-def _unpack(bits, rows, source, found):
-    """Fill ``found``, float32 [B, n, n, n]."""
+def _gather(flat, source, found):
+    """Fill ``found``, uint8 [B, n, n, n], from unpacked images uint8 [B, >= n^3]."""
     n = found.shape[1]
-    for item in prange(found.shape[0] * n):
-        b, z = item // n, item % n
-        packed = bits[rows[b]]
-        for y in range(n):
-            first = source[b, 0, z] + source[b, 1, y]
-            for x in range(n):
-                voxel = first + source[b, 2, x]
-                found[b, z, y, x] = (packed[voxel >> 3] >> (7 - (voxel & 7))) & 1
+    for b in prange(found.shape[0]):
+        image = flat[b]
+        # An unsigned index cannot count from the end, which the inner loop need not check then.
+        along_x = source[b, 2].astype(np.uint64)
+        for z in range(n):
+            for y in range(n):
+                first, row = np.uint64(source[b, 0, z] + source[b, 1, y]), found[b, z, y]
+                for x in range(n):
+                    row[x] = image[first + along_x[x]]
