@@ -72,8 +72,8 @@ def structures_figure(dataset: Path, output: Path) -> None:
         star = data.diffusivity.values / data.attrs["reference_diffusivity"]
         _histogram(axes[0, 0], data, star)
         style.letter(axes[0, 0], "a", "labels by family")
-        _rounds(axes[0, 1], data, star)
         style.letter(axes[0, 1], "b", "labels by round")
+        _rounds(axes[0, 1], data, star)
         _errors(axes[0, 2], data, star)
         style.letter(axes[0, 2], "c", "standard errors of the labels")
         drawn.legend(
@@ -123,7 +123,7 @@ def _rounds(axes: Axes, data: xr.Dataset, star: np.ndarray) -> None:
     axes.set_xticks(np.unique(rounds))
     axes.set_xlim(rounds.min() - 0.6, rounds.max() + 0.6)
     axes.grid(axis="x", visible=False)
-    style.note(axes, f"largest $D$* = {star.max():.3f}", "lower left")
+    style.below_title(axes, f"largest $D$* = {star.max():.3f}")
 
 
 def _errors(axes: Axes, data: xr.Dataset, star: np.ndarray) -> None:

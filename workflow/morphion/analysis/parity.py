@@ -93,17 +93,16 @@ def parity_panel(axes: Axes, table: pd.DataFrame, limits: tuple[float, float]) -
     # One call with the families mixed: none lies wholly on top of another.
     colours = [style.family_of(family)[0] for family in table.family]
     axes.scatter(table.label, table.prediction, c=colours, zorder=3, **style.dots(len(table)))
-    style.note(axes, scores_text(table))
-    style.note(axes, f"{len(table)} structures", "lower right", color=style.GREY)
+    style.below_title(axes, f"{scores_text(table)}, $n$ = {len(table)}")
 
 
 def scores_text(table: pd.DataFrame) -> str:
-    """R, MSE and MAPE in three lines; R needs two structures."""
+    """R, MSE and MAPE in a line; R needs two structures."""
     label, prediction = table.label.to_numpy(), table.prediction.to_numpy()
     lines = [f"$R$ = {pearson(label, prediction):.3f}"] if len(table) > 1 else []
     lines.append(f"MSE = {scientific(mse(label, prediction))}")
     lines.append(f"MAPE = {mape(label, prediction):.2f} %")
-    return "\n".join(lines)
+    return ", ".join(lines)
 
 
 def scientific(value: float) -> str:

@@ -90,6 +90,22 @@ def letter(axes: Axes, which: str, title: str = "") -> None:
     axes.set_title(f"({which})  {title}".rstrip())
 
 
+def below_title(axes: Axes, text: str) -> None:
+    """A small line between the title and the axes, where it hides no data."""
+    axes.set_title(axes.get_title(loc="left"), pad=18)
+    line = axes.annotate(
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 5),
+        textcoords="offset points",
+        fontsize=6.6,
+        color=GREY,
+    )
+    # A line wider than a narrow panel must not make the panel narrower still.
+    line.set_in_layout(False)
+
+
 def note(axes: Axes, text: str, corner: str = "upper left", **style) -> None:
     """Small text in a corner of the axes, on a veil that keeps it legible over data."""
     vertical, horizontal = corner.split()
