@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class ExactSolution:
     converged : bool
         Whether every axis reached the requested relative residual.
     seconds : float
-        Wall time, compilation of the kernels excluded when they were cached.
+        Wall time, without compilation of the kernels.
     chi : tuple of three float32 [n, n, n] arrays or None
         The periodic correctors in voxels, on request; None for an axis that was not asked for.
     """
@@ -108,6 +109,31 @@ class _AxisSolver:
         self.r -= self.q
         return self._norm_of_r()
 
+    def tensor(self, axes: Sequence[int], chi: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Energies of the correctors, float64 [3, 3]; NaN for axes that were not solved."""
+        found = np.full((3, 3), np.nan)
+        for e in axes:
+            for f in axes:
+                if e <= f:
+                    vectors.energy(self.b, chi[e], chi[f], e, f, self.partial)
+                    found[e, f] = found[f, e] = self.partial.sum() / self.total_weight
+        return found
+
+
+@cache
+def _compile() -> None:
+    """Compile, or load from Numba's cache, everything that is timed."""
+    solver = _AxisSolver(finest.padded(_SMALL), float(_SMALL.size))
+    solver.solve(0, 0.1, 2, None)
+    chi = np.empty(_SMALL.shape, np.float32)
+    vectors.store(solver.x, chi)
+    solver.tensor([0], [chi])
+
+
+# Two halves of different conductance, so that the iteration has something to do.
+_SMALL = np.ones((16, 16, 16), np.float32)
+_SMALL[:8] = 2.0
+
 
 def solve(
     lattice: Lattice,
@@ -143,16 +169,16 @@ def solve(
     threads. Raises TransportError if the work vectors do not fit in memory.
 
     Source: periodic homogenisation of a reversible walk; Mercier, Slater & Guo, J. Chem. Phys.
-    110, 6050 (1999), doi:10.1063/1.478510; flexible conjugate gradients and the K-cycle: Notay &
+    110, 6050 (1999); flexible conjugate gradients and the K-cycle: Notay &
     Vassilevski, Numer. Linear Algebra Appl. 15, 473 (2008), doi:10.1002/nla.542.
     """
     if not axes or not set(axes) <= {0, 1, 2}:
         raise ValueError(f"axes = {axes}: expected some of 0, 1, 2")
     require_memory(lattice.n, BYTES_PER_SITE, "the exact solver")
+    _compile()
     start = time.perf_counter()
     total_weight = float(sum(plane.sum(dtype=np.float64) for plane in lattice.weight))
-    b = finest.padded(lattice.b)
-    solver = _AxisSolver(b, total_weight)
+    solver = _AxisSolver(finest.padded(lattice.b), total_weight)
     iterations = np.zeros(3, int)
     residuals = np.full(3, np.nan)
     histories = [np.zeros(0)] * 3
@@ -164,12 +190,7 @@ def solve(
         iterations[axis] = len(histories[axis]) - 1
         chi[axis] = np.empty(lattice.b.shape, np.float32)
         vectors.store(solver.x, chi[axis])
-    tensor = np.full((3, 3), np.nan)
-    for e in axes:
-        for f in axes:
-            if e <= f:
-                vectors.energy(b, chi[e], chi[f], e, f, solver.partial)
-                tensor[e, f] = tensor[f, e] = solver.partial.sum() / total_weight
+    tensor = solver.tensor(axes, chi)
     if return_chi:
         for axis in axes:
             chi[axis] *= np.float32(lattice.spacing)

@@ -8,13 +8,14 @@ from numba import get_num_threads
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
 from morphion.exact import solve
+from morphion.exact.solver import BYTES_PER_SITE
 from morphion.kmc import estimate
 from morphion.progress import log
 from morphion.transport import rasterise
 from morphion.transport.checks import require_memory
 
-# Peak of rasterising and then walking or solving, measured at 200^3.
-_BYTES_PER_SITE = {"kmc": 44, "exact": 72}
+# Peak of the lattice and then the walk's tables or the solver's vectors; kmc measured at 200^3.
+_BYTES_PER_SITE = {"kmc": 44, "exact": 8 + BYTES_PER_SITE}
 
 
 @dataclass(frozen=True)
