@@ -31,7 +31,13 @@ def export_structures(
     chosen = np.arange(first, total if count is None else min(total, first + count), every)
     if len(chosen) == 0:
         raise StoreError(f"{source}: it holds {total} structures, none from {first} on")
-    quantities = {key: root[key][...][chosen] for key in _QUANTITIES if key in root}
+    # An annealing store also has a ``prediction`` of each run and cycle.
+    along = root[name].metadata.dimension_names[:1]
+    quantities = {
+        key: root[key][...][chosen]
+        for key in _QUANTITIES
+        if key in root and root[key].metadata.dimension_names == along
+    }
     frames = (
         Frame(
             _positions(root, name, row),

@@ -17,6 +17,8 @@ def describe(path: Path, *, check: bool) -> None:
     Raises StoreError if the store is missing, truncated or altered.
     """
     console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 140  # a file or pipe has no width of its own
     if (path / "model.json").is_file():
         console.print_json((path / "model.json").read_text())
         return

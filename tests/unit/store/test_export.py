@@ -1,0 +1,49 @@
+"""Stores become trajectories that other programs open."""
+
+import gsd.hoomd
+import numpy as np
+import pytest
+import xarray as xr
+
+from morphion import store
+from morphion.errors import StoreError
+from morphion.store.export import export_structures
+
+GEOMETRY = {"box_length": 10.0, "diameter": 1.0}
+
+
+@pytest.fixture
+def annealed(tmp_path):
+    """An annealing store of two runs with four accepted structures."""
+    voxels = np.arange(4 * 2 * 3).reshape(4, 2, 3) % 10
+    data = xr.Dataset(
+        {
+            "voxels": (("accepted", "particle", "xyz"), voxels.astype(np.int16)),
+            "accepted_prediction": ("accepted", np.array([0.1, 0.2, 0.3, 0.4])),
+            "prediction": (("run", "cycle"), np.zeros((2, 1))),
+        },
+        attrs=GEOMETRY,
+    )
+    store.write(tmp_path / "a.zarr", data, kind="anneal", provenance={})
+    return tmp_path / "a.zarr"
+
+
+def test_accepted_structures_are_centres_of_voxels_with_their_predictions(annealed, tmp_path):
+    export_structures(annealed, tmp_path / "a.gsd", first=1, every=2)
+    with gsd.hoomd.open(tmp_path / "a.gsd") as frames:
+        assert len(frames) == 2
+        np.testing.assert_allclose(frames[0].particles.position[0], [6.5 - 5, 7.5 - 5, 8.5 - 5])
+        assert [frame.log["accepted_prediction"][0] for frame in frames] == [0.2, 0.4]
+        assert "prediction" not in frames[0].log
+
+
+def test_an_empty_choice_is_refused_with_what_there_is(annealed, tmp_path):
+    with pytest.raises(StoreError, match="it holds 4 structures, none from 9 on"):
+        export_structures(annealed, tmp_path / "a.gsd", first=9)
+
+
+def test_a_store_without_structures_is_refused(tmp_path):
+    data = xr.Dataset({"diffusivity": ("structure", np.ones(2))})
+    store.write(tmp_path / "l.zarr", data, kind="labels", provenance={})
+    with pytest.raises(StoreError, match="kind 'labels' holds no structures"):
+        export_structures(tmp_path / "l.zarr", tmp_path / "l.gsd")
