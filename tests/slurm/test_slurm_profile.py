@@ -87,7 +87,12 @@ def test_profile_asks_for_what_jobs_inside_slurm_need():
     assert all(block["mem_mb"] >= 500 for block in blocks)  # Snakemake's own 300 MB, twice loaded
     assert all(block["runtime"] > 0 for block in blocks)
     assert profile["set-resources"]["train"]["gpu"] == 4
-    for block in profile["set-resources"].values():
-        assert block["slurm_partition"] == "gpu"
+    on_gpus = {
+        rule: block
+        for rule, block in profile["set-resources"].items()
+        if block["slurm_partition"] == "gpu"
+    }
+    assert set(on_gpus) == {"train", "predict", "anneal"}
+    for block in on_gpus.values():
         assert "gres" not in block  # never together with gpu
         assert block["tasks_per_gpu"] == 0

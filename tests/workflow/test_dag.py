@@ -38,8 +38,8 @@ def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):
 
 def test_a_run_without_other_loadings_has_no_table_2(snakemake, tmp_path, tiny):
     found = dry_run(snakemake, tmp_path, tiny(loadings=[]))
-    assert "table_table2" not in found
-    assert "figure_figure8" not in found
+    assert "table_2" not in found
+    assert "figure_8" not in found
     assert found["table_summary"] == 1
 
 

@@ -39,7 +39,7 @@ for table_name, table in TABLES.items():
 
     rule:
         name:
-            f"table_{table_name}"
+            f"table_{table_name.removeprefix('table')}"
         input:
             data=table.paths(),
         output:
@@ -67,7 +67,7 @@ for figure_name, figure in FIGURES.items():
 
     rule:
         name:
-            f"figure_{figure_name}"
+            f"figure_{figure_name.removeprefix('figure')}"
         input:
             data=figure.paths(),
         output:

@@ -69,7 +69,7 @@ def small_config(output: Path, **anneal) -> Config:
 
 def write_untrained_model(folder: Path, config: Config) -> Path:
     """A small periodic network with random weights that predicts D* around 1."""
-    block = PeriodicNetwork(kind="periodic", stem=2, filters=(4, 8), pools=(2,), neurons=8)
+    block = PeriodicNetwork(kind="periodic", pool=2, kernel=3, filters=(4,), neurons=8)
     network = build(block, config.geometry.voxels)
     network.initialise(torch.Generator().manual_seed(3))
     network.set_normalisation(None, np.array([0.9, 1.1]))
