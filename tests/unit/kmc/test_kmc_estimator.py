@@ -1,10 +1,12 @@
 """Curves, weights and the standard error, on processes whose diffusivity is known."""
 
+import math
+
 import numpy as np
 import pytest
 
 from morphion.kmc.curves import COMPONENTS, curves
-from morphion.kmc.estimator import diffusivity
+from morphion.kmc.estimator import diffusivity, mean_and_stderr
 from morphion.kmc.weights import LAGS, slope_weights
 from morphion.philox import generator
 
@@ -58,6 +60,14 @@ def test_standard_error_of_the_mean_is_that_of_the_walkers_traces():
     common = generator(4, "test slopes").normal(1.0, 0.5, 400)
     slopes = np.repeat(common[:, None], 6, axis=1)
     found = diffusivity(slopes)
-    assert found.stderr == pytest.approx(common.std(ddof=1) / 20)
+    student = math.sqrt(399 / 397)  # standard deviation of t with 399 degrees of freedom
+    assert found.stderr == pytest.approx(student * common.std(ddof=1) / 20)
     assert found.stderr == pytest.approx(found.tensor_stderr[0, 0])
     np.testing.assert_array_equal(found.tensor, found.tensor.T)
+
+
+def test_few_walkers_give_z_of_unit_variance():
+    """Without the widening, eight walkers would give a standard deviation of 1.18."""
+    values = generator(3, "few-walkers").normal(size=(8, 20_000))
+    mean, stderr = mean_and_stderr(values)
+    assert (mean / stderr).std() == pytest.approx(1, abs=0.03)

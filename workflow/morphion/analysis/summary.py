@@ -116,7 +116,7 @@ def _components(path: Path) -> Iterator[tuple]:
             shares = (100 * v for v in values("explained_variance_ratio", component))
             yield f"PC{component + 1}: share of the variance of g(r)", "%", 100 * reported, *shares
     yield "R(PC1, D*)", "", paper.PC1_CORRELATION, *values("correlation", 0)
-    if data.sizes["component"] > 1:
+    if not np.isnan(data.correlation.values[1:]).all():
         strongest = 1 + int(np.nanargmax(np.abs(data.correlation.values[1:])))
         found, *limits = values("correlation", strongest)
         crosses = limits[0] < 0 < limits[1]

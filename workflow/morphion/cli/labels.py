@@ -28,6 +28,7 @@ def label(
     ] = None,
     walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
     relative_error: Annotated[float, typer.Option(help="kmc: standard error aimed at.")] = 0.01,
+    max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 2e10,
     relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
     threads: Threads = None,
@@ -36,7 +37,7 @@ def label(
     """Cation diffusivity of structure files, with its standard error.
 
     Lengths of the transport model are in units of each file's sphere diameter; D is in units of
-    the solvent's. A file's walk depends on the seed and the file's content only.
+    the solvent's. A file's walk depends on the seed and the file only.
     """
     from morphion.config.labels import Labels
     from morphion.config.load import validate
@@ -48,6 +49,7 @@ def label(
         "method": method.value,
         "lattice": lattice,
         "target_relative_error": relative_error,
+        "max_hops": max_hops,
         "relative_residual": relative_residual,
     }
     if walkers is not None:

@@ -9,7 +9,7 @@ class Analysis(Block):
     """Structure descriptors and figures."""
 
     max_distance: int = Field(38, ge=8, description="largest r of g(r), voxels")
-    components: int = Field(5, ge=2, description="principal components kept")
+    components: int = Field(39, ge=2, description="principal components kept, as far as there are")
     cluster_distance: float = Field(
         14.5, gt=0, description="centres closer than this belong to one cluster, voxels"
     )

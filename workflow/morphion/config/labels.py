@@ -21,7 +21,7 @@ class Labels(Block):
         None, ge=8, description="kmc: number of walkers; null lets a pilot walk choose it"
     )
     max_hops: float = Field(
-        2e10,
+        5e11,
         gt=0,
         description="kmc: hops a structure may cost before it is flagged as not converged",
     )

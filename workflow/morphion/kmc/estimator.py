@@ -46,8 +46,14 @@ def diffusivity(slopes: np.ndarray) -> Diffusivity:
 
 
 def mean_and_stderr(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over walkers (axis 0) and its standard error."""
-    return values.mean(axis=0), values.std(axis=0, ddof=1) / math.sqrt(values.shape[0])
+    """Mean over walkers (axis 0) and its standard error.
+
+    The error of few walkers is itself uncertain: mean over error follows Student's t. It is
+    widened to the standard deviation of t, so that z has unit variance at any number from 4 on.
+    """
+    count = values.shape[0]
+    student = math.sqrt((count - 1) / (count - 3)) if count > 3 else math.inf
+    return values.mean(axis=0), student * values.std(axis=0, ddof=1) / math.sqrt(count)
 
 
 def _symmetric(components: np.ndarray) -> np.ndarray:

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
 from morphion.labels.label import label_structure
 from morphion.philox import stream_key
 from morphion.progress import progress
-from morphion.store.checksum import checksum
 from morphion.structures.files import read_structure
 
 
@@ -21,20 +18,19 @@ def label_files(
     """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given.
 
     All files are read and checked before the first is labelled. The walk of a file depends on
-    ``seed`` and on its positions in units of the box, rounded to 1e-4 of a diameter.
+    ``seed`` and its own lattice only: random numbers are the same for every file.
     """
     structures = [read_structure(path) for path in paths]
     results = []
     with progress("labels", len(structures), "structures") as report:
         for structure in structures:
-            cells = np.rint(structure.positions / structure.diameter * 1e4).astype(np.int64)
             found = label_structure(
                 structure.positions,
                 structure.box_length,
                 structure.diameter,
                 transport,
                 labels,
-                stream_key(seed, "kmc-file", checksum(cells)),
+                stream_key(seed, "kmc-file"),
                 what=str(structure.path),
             )
             results.append(

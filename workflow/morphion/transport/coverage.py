@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.config.transport import CoverageShell
+from morphion.transport.lattice import SMALLEST_DIFFUSIVITY
 
 # A centre farther than r_s + 10 w adds less than 1 / (1 + e^20) = 2e-9 to the coverage: left out.
 REACH = 10.0
@@ -104,7 +105,8 @@ def fill(positions, box_length, diameter, shell, width, model, diffusivity, ener
                 c = coverage[j, k]
                 if c >= 0.0:
                     d, u = local_transport(c, model)
-                    diffusivity[i, j, k] = d
+                    # 0 means blocked, which an underflow must not turn a slow site into.
+                    diffusivity[i, j, k] = max(d, SMALLEST_DIFFUSIVITY)
                     energy[i, j, k] = u
                 else:
                     diffusivity[i, j, k] = 0.0

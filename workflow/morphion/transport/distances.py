@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.transport.coverage import images_within, sites_within
+from morphion.transport.lattice import SMALLEST_DIFFUSIVITY
 
 
 def largest_distance(grid, particles: int, box_length: float) -> float:
@@ -102,5 +103,6 @@ def fill(positions, box_length, diameter, reach, first, second, log_d, u, diffus
                     energy[i, j, k] = 0.0
                 else:
                     d1, d2 = math.sqrt(near2[j, k]), math.sqrt(next2[j, k])
-                    diffusivity[i, j, k] = math.exp(interpolate(first, second, log_d, d1, d2))
+                    d = math.exp(interpolate(first, second, log_d, d1, d2))
+                    diffusivity[i, j, k] = max(d, SMALLEST_DIFFUSIVITY)
                     energy[i, j, k] = interpolate(first, second, u, d1, d2)

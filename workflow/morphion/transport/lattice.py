@@ -6,6 +6,9 @@ import numpy as np
 
 from morphion.errors import TransportError
 
+# Of an open site, in float32; local diffusivities below it are raised to it.
+SMALLEST_DIFFUSIVITY = 1.2e-38
+
 
 @dataclass(frozen=True)
 class Lattice:
