@@ -21,7 +21,10 @@ os.environ.update(
 )
 
 
-configfile: "config/demo.yaml"
+# Only where no --configfile was given: Snakemake would merge that into this one, key by key.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/demo.yaml"
 
 
 include: "workflow/rules/common.smk"

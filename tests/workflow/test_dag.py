@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from morphion.config import load_config
+
 CONFIGS = Path(__file__).parents[2] / "config"
 
 
@@ -54,3 +56,32 @@ def test_a_wrong_key_stops_before_anything_runs(snakemake, tmp_path, tiny):
 def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, target):
     found = dry_run(snakemake, tmp_path, tiny(), target)
     assert set(found) <= {"structures", "label", "dataset", "total"}
+
+
+def test_no_other_configuration_leaks_into_a_run(snakemake, tmp_path, tiny):
+    """Snakemake merges a default configuration file into the one that is asked for."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/demo.yaml").write_text((CONFIGS / "demo.yaml").read_text())
+    config = tiny()
+    result = snakemake(
+        tmp_path,
+        config,
+        "--cores",
+        "1",
+        "--until",
+        "structures",
+        "results/tiny/structures/round0/shard-0000.zarr",
+    )
+    assert result.returncode == 0, result.stderr
+    assert load_config(tmp_path / "results/tiny/config.yaml") == load_config(config)
+
+
+def test_many_runs_and_close_loadings_have_jobs_of_their_own(snakemake, tmp_path, tiny):
+    anneal = {
+        "maximise": {"runs": 120, "cycles": 1, "select": 4},
+        "minimise": {"runs": 1, "cycles": 1, "select": 2},
+        "runs_per_job": 1,
+    }
+    found = dry_run(snakemake, tmp_path, tiny(anneal=anneal, loadings=[0.15, 0.1502]))
+    assert found["anneal"] == 2 * 121
+    assert found["loading_1"] == found["loading_2"] == 1

@@ -24,7 +24,9 @@ def round_set(round_: int | str) -> str:
 
 def loading_set(volume_fraction: float | str) -> str:
     """Name of the set at another volume fraction."""
-    return f"loading-{volume_fraction}"
+    if isinstance(volume_fraction, str):
+        return f"loading-{volume_fraction}"
+    return "loading-" + f"{volume_fraction:.10f}".rstrip("0")
 
 
 @dataclass(frozen=True)

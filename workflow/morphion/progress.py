@@ -31,10 +31,8 @@ class Reporter:
             self._bar.update(self._task, completed=self._done, rate=speed)
         elif self._done >= self._total or now - self._last >= _LINE_INTERVAL:
             self._last = now
-            left = (self._total - self._done) / max(rate, 1e-9)
-            log(
-                f"{self._what}: {self._done}/{self._total} {self._unit}, {speed}, {left:.0f} s left"
-            )
+            left = f"{(self._total - self._done) / rate:.0f} s left" if rate > 0 else "no end seen"
+            log(f"{self._what}: {self._done}/{self._total} {self._unit}, {speed}, {left}")
 
 
 @contextmanager

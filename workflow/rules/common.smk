@@ -6,8 +6,10 @@ from morphion.paths import EVALUATION, Layout, loading_set, round_set
 from morphion.plan import Plan
 from morphion.provenance import digest
 
+CONFIG_FILE = Path([*workflow.configfiles, *workflow.overwrite_configfiles][-1])
+
 try:
-    RUN = parse_config(config, source="configuration", folder=Path.cwd())
+    RUN = parse_config(config, source=str(CONFIG_FILE), folder=CONFIG_FILE.parent)
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 
@@ -55,9 +57,9 @@ def round_option(set_):
 
 wildcard_constraints:
     set=r"[a-z]+[0-9]*|loading-[0-9.]+",
-    shard=r"[0-9]{4}",
+    shard=r"[0-9]+",
     round=r"[0-9]+",
     network=r"[a-z0-9_]+",
     split="random|by_run",
     objective="maximise|minimise",
-    job=r"[0-9]{2}",
+    job=r"[0-9]+",

@@ -1,8 +1,8 @@
-for loading in RUN.loadings:
+for number, loading in enumerate(RUN.loadings, 1):
 
     rule:
         name:
-            f"loading_{round(1000 * loading):03d}"
+            f"loading_{number}"
         input:
             dataset=PATHS.dataset(round_set(PLAN.last_round)),
         output:

@@ -90,7 +90,7 @@ def test_files_that_are_no_configuration_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"list.yaml: expected a mapping of keys, found list"):
         load_config(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1")
-    with pytest.raises(ConfigError, match=r"broken.yaml: not valid YAML"):
+    with pytest.raises(ConfigError, match=r"broken.yaml, line 1: not valid YAML"):
         load_config(tmp_path / "broken.yaml")
 
 

@@ -9,7 +9,7 @@ from morphion.config import Config, parse_config
 from morphion.dataset import build_dataset
 from morphion.dataset.loadings import write_loadings
 from morphion.errors import StoreError
-from morphion.store.checksum import checksum
+from morphion.labels.shard import structures_digest
 from morphion.structures.dataset import structure_dataset
 from morphion.structures.families import generate
 
@@ -47,7 +47,7 @@ def write_set(folder, config, first, labels, converged=None):
             "converged": ("structure", np.ones(count, bool) if converged is None else converged),
             "seconds": ("structure", np.ones(count)),
         },
-        attrs={"positions_checksum": checksum(positions)},
+        attrs={"structures_digest": structures_digest(structures)},
     )
     paths = folder / f"s{first}.zarr", folder / f"l{first}.zarr"
     store.write(paths[0], structures, kind="structures", provenance={})

@@ -47,3 +47,17 @@ def test_a_store_without_structures_is_refused(tmp_path):
     store.write(tmp_path / "l.zarr", data, kind="labels", provenance={})
     with pytest.raises(StoreError, match="kind 'labels' holds no structures"):
         export_structures(tmp_path / "l.zarr", tmp_path / "l.gsd")
+
+
+def test_a_damaged_store_is_refused_rather_than_exported(annealed, tmp_path):
+    chunk = next(path for path in (annealed / "voxels/c").rglob("*") if path.is_file())
+    chunk.unlink()
+    with pytest.raises(StoreError, match="'voxels'"):
+        export_structures(annealed, tmp_path / "a.gsd")
+    assert not (tmp_path / "a.gsd").exists()
+
+
+def test_a_structure_file_is_converted(annealed, tmp_path):
+    export_structures(annealed, tmp_path / "a.gsd", count=1)
+    export_structures(tmp_path / "a.gsd", tmp_path / "a.xyz")
+    assert "radius:R:1" in (tmp_path / "a.xyz").read_text()

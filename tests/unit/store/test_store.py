@@ -160,3 +160,30 @@ def test_finished_chunks_survive_and_a_changed_identity_discards_them(tmp_path):
     assert other.load("0") is None
     other.discard()
     assert not other.folder.exists()
+
+
+def test_an_altered_attribute_is_noticed(tmp_path, data):
+    path = tmp_path / "s.zarr"
+    write(path, data)
+    metadata = path / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"box_length": 75.0', '"box_length": 80.0'))
+    with pytest.raises(StoreError, match="its attributes were altered"):
+        store.load(path, kind="dataset")
+
+
+def test_a_deleted_array_is_noticed(tmp_path, data):
+    path = tmp_path / "s.zarr"
+    write(path, data)
+    shutil.rmtree(path / "diffusivity")
+    with pytest.raises(StoreError, match="'diffusivity'"):
+        store.verify(path)
+
+
+def test_a_truncated_chunk_of_an_unfinished_job_is_made_again(tmp_path):
+    partial = store.Partial(tmp_path / "labels.zarr", {"seed": 1})
+    partial.save("0", {"diffusivity": np.arange(9.0)})
+    chunk = partial.folder / "0.npz"
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    assert partial.load("0") is None
+    partial.save("0", {"diffusivity": np.array(0.5)})
+    assert partial.load("0")["diffusivity"] == 0.5

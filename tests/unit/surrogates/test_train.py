@@ -82,12 +82,15 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(
     assert not (tmp_path / "resumed.partial").exists()
 
 
-def test_sigterm_in_an_epoch_saves_and_the_training_resumes(tmp_path, config, dataset, monkeypatch):
+@pytest.mark.parametrize("at_step", [17, 19])  # in an epoch of five steps, and at its end
+def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
+    tmp_path, config, dataset, monkeypatch, at_step
+):
     train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
     step = Loop._step
 
     def terminated(self, batch, number, watch):
-        if number == 17:
+        if number == at_step:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, batch, number, watch)
 
@@ -100,7 +103,7 @@ def test_sigterm_in_an_epoch_saves_and_the_training_resumes(tmp_path, config, da
         Loop, "_step", lambda self, b, number, w: seen.append(number) or step(self, b, number, w)
     )
     train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert seen[0] == 18
+    assert seen[0] == at_step + 1
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
 
 

@@ -1,5 +1,6 @@
 """Commands; each is a thin wrapper of one function of a stage."""
 
+import signal
 import sys
 import warnings
 
@@ -7,7 +8,7 @@ import typer
 
 from morphion import __version__
 from morphion.cli import anneal, config, dataset, labels, report, stores, structures, surrogates
-from morphion.errors import MorphionError
+from morphion.errors import MorphionError, MorphionWarning
 from morphion.progress import log
 from morphion.provenance import command_line
 
@@ -32,12 +33,18 @@ def _version(version: bool = typer.Option(False, "--version", help="Show the ver
 def main() -> None:
     """Entry point; an error the user can mend is one line and exit status 2."""
     warnings.showwarning = _show_warning
+    warnings.simplefilter("always", MorphionWarning)
+    # So that a job that is told to stop leaves no scratch files behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not sys.stderr.isatty():
         log(f"# {command_line()}")  # the first line of a job's log reruns the job
     try:
         app()
     except MorphionError as error:
         log(f"error: {error}")
+        sys.exit(2)
+    except OSError as error:
+        log(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
         sys.exit(2)
     except KeyboardInterrupt:
         log("interrupted")

@@ -1,5 +1,7 @@
 """Arguments and options that several commands share."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +27,7 @@ def use_threads(threads: int | None) -> None:
     import numba
 
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    if "torch" in __import__("sys").modules:
-        import torch
-
-        torch.set_num_threads(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    else:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded

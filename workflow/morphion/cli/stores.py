@@ -30,11 +30,13 @@ def export(
     ] = None,
 ) -> None:
     """Structures for OVITO (.gsd, .xyz), or one structure's lattice fields for ParaView (.vti)."""
-    from morphion.store.export import export_structures
+    from morphion.store.export import export_structures, structure_at
+    from morphion.transport import load_transport
     from morphion.transport.export import export_fields
 
     if output.suffix == ".vti":
-        export_fields(source, output, lattice, transport)
+        structure = structure_at(source, first)
+        export_fields(*structure, load_transport(transport), lattice, output)
     else:
         export_structures(source, output, first=first, count=count, every=every)
 

@@ -56,6 +56,8 @@ class Config(Block):
                 f"structures.slab_width = {list(self.structures.slab_width)} reaches the box edge "
                 f"of {self.geometry.voxels} voxels: no place is left for particles"
             )
+        if self.anneal.maximise.select + self.anneal.minimise.select == 0:
+            raise ValueError("anneal.maximise.select and anneal.minimise.select are both 0")
         if abs(sum(self.split) - 1) > 1e-9:
             raise ValueError(f"split = {list(self.split)} sums to {sum(self.split):g}, not 1")
         if len(set(self.loadings)) != len(self.loadings):

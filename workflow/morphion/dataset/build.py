@@ -11,8 +11,8 @@ from morphion.config import Config
 from morphion.config.load import block
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import StoreError
+from morphion.labels.shard import structures_digest
 from morphion.progress import log
-from morphion.store.checksum import checksum
 from morphion.structures.voxels import iter_voxel_blocks
 
 KIND = "dataset"
@@ -80,7 +80,7 @@ def _join(structures: Sequence[Path], labels: Sequence[Path]) -> xr.Dataset:
     for structure_path, label_path in zip(structures, labels, strict=True):
         shard = store.load(structure_path, kind="structures")
         label = store.load(label_path, kind="labels")
-        if label.attrs["positions_checksum"] != checksum(shard.positions.values):
+        if label.attrs["structures_digest"] != structures_digest(shard):
             raise StoreError(f"{label_path}: labels of other structures than {structure_path} has")
         variables = {name: shard[name] for name in _FROM_STRUCTURES}
         variables |= {name: label[name] for name in _FROM_LABELS}

@@ -7,6 +7,7 @@ import numpy as np
 
 from morphion import provenance, store
 from morphion.config import Config
+from morphion.config.load import block
 from morphion.dataset.build import KIND
 from morphion.progress import log
 from morphion.structures.loadings import loading_structures
@@ -30,6 +31,10 @@ def write_loadings(
     if refused:
         log(f"{len(refused)} of {len(rows)} structures cannot take more particles: {refused}")
     record = provenance.record(
-        seed=config.seed, volume_fraction=volume_fraction, dataset=str(dataset), refused=refused
+        {"geometry": block(config.geometry)},
+        seed=config.seed,
+        volume_fraction=volume_fraction,
+        dataset=str(dataset),
+        refused=refused,
     )
     store.write_shards(outputs, structures, record)

@@ -32,6 +32,7 @@ def label_files(
                 labels,
                 stream_key(seed, "kmc-file"),
                 what=str(structure.path),
+                on_progress=lambda note: report.advance(0, note=f"({note})"),
             )
             results.append(
                 {

@@ -1,5 +1,7 @@
 """Labelling one structure: rasterise, then walk or solve."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,6 +9,7 @@ from numba import get_num_threads
 
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
+from morphion.errors import MorphionWarning, TransportError
 from morphion.exact import solve
 from morphion.exact.solver import BYTES_PER_SITE
 from morphion.kmc import estimate
@@ -24,7 +27,7 @@ class Label:
 
     ``msd``, ``msd_stderr`` and ``time`` are [lags] for kMC and empty for the exact solver, whose
     standard errors and hops are 0. ``converged`` tells whether the walk reached the diffusive
-    regime and its target, or the solver its residual.
+    regime and its target, or the solver its residual; ``doubt`` says why not.
     """
 
     diffusivity: float
@@ -39,6 +42,7 @@ class Label:
     msd: np.ndarray = field(default_factory=lambda: np.empty(0))
     msd_stderr: np.ndarray = field(default_factory=lambda: np.empty(0))
     time: np.ndarray = field(default_factory=lambda: np.empty(0))
+    doubt: str = ""
 
 
 def label_structure(
@@ -50,20 +54,41 @@ def label_structure(
     key: tuple[np.uint32, np.uint32],
     *,
     what: str,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Label:
     """Label of one structure; ``key`` is the Philox key of its walk, ``what`` names it in logs.
 
     Parameters are positions, float [N, 3] in voxels, box edge and sphere diameter in voxels.
     ``seconds`` is the wall time of the walk or the solve, without compilation and rasterising.
-    Raises TransportError if the structure cannot be put on the requested lattice.
+    ``on_progress`` is told in a few words how far a long label is. Raises TransportError if the
+    structure cannot be put on the requested lattice.
     """
-    require_memory(labels.lattice, _BYTES_PER_SITE[labels.method], f"a {labels.method} label")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", MorphionWarning)
+            label = _label(positions, box_length, diameter, transport, labels, key, on_progress)
+    except TransportError as error:
+        raise TransportError(f"{what}: {error}") from None
+    for message in {str(warning.message) for warning in caught}:
+        log(f"warning: {what}: {message}")
+    if label.doubt:
+        log(f"{what}: not converged: {label.doubt}")
+    return label
+
+
+def _label(positions, box_length, diameter, transport, labels, key, on_progress) -> Label:
+    tell = on_progress or (lambda _: None)
+    require_memory(labels.lattice, _BYTES_PER_SITE[labels.method], f"the {labels.method} label")
     lattice = rasterise(positions, box_length, diameter, transport, labels.lattice)
     if labels.method == "exact":
-        solution = solve(lattice, relative_residual=labels.relative_residual)
-        if not solution.converged:
-            residual = solution.relative_residual.max()
-            log(f"{what}: residual {residual:.1e} after {solution.iterations} iterations")
+        solution = solve(
+            lattice,
+            relative_residual=labels.relative_residual,
+            report=lambda axis, iteration, residual: tell(
+                f"axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e}"
+            ),
+        )
+        reached = f"residual {solution.relative_residual.max():.1e}"
         return Label(
             diffusivity=solution.diffusivity,
             stderr=0.0,
@@ -72,6 +97,7 @@ def label_structure(
             converged=solution.converged,
             hops=0,
             seconds=solution.seconds,
+            doubt="" if solution.converged else reached,
         )
     walk = estimate(
         lattice,
@@ -80,9 +106,8 @@ def label_structure(
         walkers=labels.walkers,
         max_hops=labels.max_hops,
         threads=get_num_threads(),
+        on_batch=lambda done, walkers: tell(f"{done} of {walkers} walkers"),
     )
-    if not walk.converged:
-        log(f"{what}: not converged: {walk.reason}")
     return Label(
         diffusivity=walk.diffusivity,
         stderr=walk.stderr,
@@ -96,4 +121,5 @@ def label_structure(
         msd=walk.msd,
         msd_stderr=walk.msd_stderr,
         time=walk.time,
+        doubt=walk.reason,
     )

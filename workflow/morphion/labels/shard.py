@@ -11,7 +11,8 @@ from morphion.config import Config
 from morphion.config.load import block
 from morphion.labels.label import label_structure
 from morphion.philox import stream_key
-from morphion.progress import log, progress
+from morphion.progress import Reporter, log, progress
+from morphion.provenance import digest
 from morphion.store.checksum import checksum
 
 KIND = "labels"
@@ -43,7 +44,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     data = store.load(structures, kind="structures")
     block_ = {key: block(getattr(config, key)) for key in ("transport", "labels")}
     partial = store.Partial(
-        output, [block_, config.seed, set_, checksum(data.positions.values), _table(config)]
+        output, [block_, config.seed, set_, structures_digest(data), _table(config)]
     )
     count = data.sizes["structure"]
     finished = [partial.load(f"{i:06d}") for i in range(count)]
@@ -53,7 +54,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     with progress(f"labels {set_}", count, "structures", done=done) as report:
         for i in range(count):
             if finished[i] is None:
-                finished[i] = _label(config, set_, data, i)
+                finished[i] = _label(config, set_, data, i, report)
                 partial.save(f"{i:06d}", finished[i])
                 report.advance(note=_note(finished[i]))
     store.write(
@@ -65,13 +66,21 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     partial.discard()
 
 
+def structures_digest(data: xr.Dataset) -> str:
+    """Hash of what labels depend on in a store of structures: centres, box and diameter."""
+    geometry = [data.attrs["box_length"], data.attrs["diameter"]]
+    return digest([checksum(data.positions.values), *geometry])
+
+
 def _table(config: Config) -> str | None:
     """Content of a table model, which the configuration names only by its path."""
     path = getattr(config.transport, "path", None)
     return None if path is None else Path(path).read_text()
 
 
-def _label(config: Config, set_: str, data: xr.Dataset, i: int) -> dict[str, np.ndarray]:
+def _label(
+    config: Config, set_: str, data: xr.Dataset, i: int, report: Reporter
+) -> dict[str, np.ndarray]:
     family, index = str(data.family.values[i]), int(data["index"].values[i])
     label = label_structure(
         data.positions.values[i],
@@ -81,8 +90,11 @@ def _label(config: Config, set_: str, data: xr.Dataset, i: int) -> dict[str, np.
         config.labels,
         stream_key(config.seed, "kmc", set_, family, index),
         what=f"{set_} {family}-{index}",
+        on_progress=lambda note: report.advance(0, note=f"({note})"),
     )
-    return {name: np.asarray(value) for name, value in asdict(label).items()}
+    entries = asdict(label)
+    del entries["doubt"]  # the log has it
+    return {name: np.asarray(value) for name, value in entries.items()}
 
 
 def _note(entry: dict[str, np.ndarray]) -> str:
@@ -108,7 +120,7 @@ def _assemble(entries: list[dict], data: xr.Dataset, config: Config) -> xr.Datas
     variables["lattice"] = ("structure", np.full(count, config.labels.lattice, np.int32))
     for name in ("family", "index"):
         variables[name] = data[name]
-    return xr.Dataset(variables, attrs={"positions_checksum": checksum(data.positions.values)})
+    return xr.Dataset(variables, attrs={"structures_digest": structures_digest(data)})
 
 
 def _nothing() -> dict[str, np.ndarray]:

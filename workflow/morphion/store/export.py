@@ -6,8 +6,13 @@ import numpy as np
 import zarr
 
 from morphion.errors import StoreError
-from morphion.store.read import open_lazy
-from morphion.structures.files import Frame, write_trajectory
+from morphion.store.read import open_lazy, verify
+from morphion.structures.files import (
+    STRUCTURE_SUFFIXES,
+    Frame,
+    read_structure,
+    write_trajectory,
+)
 
 # Per-structure quantities that travel with the positions where a store has them.
 _QUANTITIES = ("diffusivity", "stderr", "prediction", "accepted_prediction")
@@ -16,21 +21,23 @@ _QUANTITIES = ("diffusivity", "stderr", "prediction", "accepted_prediction")
 def export_structures(
     source: Path, output: Path, *, first: int = 0, count: int | None = None, every: int = 1
 ) -> None:
-    """Write structures of a structure, data set or annealing store as GSD or extended XYZ frames.
+    """Write structures as the frames of a GSD or extended XYZ file.
 
-    Labels and predictions travel along. Raises StoreError for a store without structures or an
-    empty choice.
+    ``source`` is a structure, data set or annealing store, or a structure file; labels and
+    predictions travel along. Raises StoreError for a store that is not sound or has no structures,
+    and for an empty choice.
     """
-    root = open_lazy(source, kind=None)
-    name = {"structures": "positions", "dataset": "positions", "anneal": "voxels"}.get(
-        root.attrs["kind"]
-    )
-    if name is None:
-        raise StoreError(f"{source}: a store of kind {root.attrs['kind']!r} holds no structures")
+    if source.suffix in STRUCTURE_SUFFIXES:
+        structure = read_structure(source)
+        frame = Frame(structure.positions, structure.box_length, structure.diameter)
+        write_trajectory(output, [frame])
+        return
+    root, name = _root(source)
     total = root[name].shape[0]
     chosen = np.arange(first, total if count is None else min(total, first + count), every)
     if len(chosen) == 0:
         raise StoreError(f"{source}: it holds {total} structures, none from {first} on")
+    verify(source, names=[name, *(key for key in _QUANTITIES if key in root)])
     # An annealing store also has a ``prediction`` of each run and cycle.
     along = root[name].metadata.dimension_names[:1]
     quantities = {
@@ -38,16 +45,39 @@ def export_structures(
         for key in _QUANTITIES
         if key in root and root[key].metadata.dimension_names == along
     }
+    box_length, diameter = root.attrs["box_length"], root.attrs["diameter"]
     frames = (
         Frame(
             _positions(root, name, row),
-            root.attrs["box_length"],
-            root.attrs["diameter"],
+            box_length,
+            diameter,
             {key: values[at] for key, values in quantities.items()},
         )
         for at, row in enumerate(chosen)
     )
     write_trajectory(output, frames)
+
+
+def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
+    """Positions, box edge and diameter of a structure file, or of a row of a store."""
+    if source.suffix in STRUCTURE_SUFFIXES:
+        structure = read_structure(source)
+        return structure.positions, structure.box_length, structure.diameter
+    root, name = _root(source)
+    if not 0 <= row < root[name].shape[0]:
+        raise StoreError(f"{source}: it holds {root[name].shape[0]} structures, no number {row}")
+    verify(source, names=[name])
+    return _positions(root, name, row), root.attrs["box_length"], root.attrs["diameter"]
+
+
+def _root(source: Path) -> tuple[zarr.Group, str]:
+    root = open_lazy(source, kind=None)
+    name = {"structures": "positions", "dataset": "positions", "anneal": "voxels"}.get(
+        root.attrs["kind"]
+    )
+    if name is None:
+        raise StoreError(f"{source}: a store of kind {root.attrs['kind']!r} holds no structures")
+    return root, name
 
 
 def _positions(root: zarr.Group, name: str, row: int) -> np.ndarray:

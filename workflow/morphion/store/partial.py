@@ -1,6 +1,7 @@
 """Finished chunks of an unfinished job, from which a restarted job continues."""
 
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,14 @@ class Partial:
         path = self.folder / f"{key}.npz"
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            # A machine that lost power can leave a file without its content.
+            log(f"{path}: truncated; this chunk is made again")
+            path.unlink(missing_ok=True)
+            return None
 
     def discard(self) -> None:
         """Remove all chunks, once the output they belong to is published."""

@@ -1,13 +1,16 @@
 """Reading a store: each array is compared with the checksum it was written with."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
 from morphion.errors import StoreError
+from morphion.provenance import digest
 from morphion.store.checksum import Checksum
 
 FORMAT = 1  # raised when a layout changes
@@ -25,7 +28,7 @@ def load(path: Path | str, *, kind: str | None, names: Iterable[str] | None = No
     root = _open(path, kind)
     if names is None:
         streamed = root.attrs.get("streams", [])
-        names = [name for name in root.array_keys() if name not in streamed]
+        names = [name for name in root.attrs["arrays"] if name not in streamed]
     variables = {}
     for name in names:
         if name not in root:
@@ -44,17 +47,22 @@ def open_lazy(path: Path | str, *, kind: str | None) -> zarr.Group:
     return _open(Path(path), kind)
 
 
-def verify(path: Path | str, *, kind: str | None = None) -> dict[str, str]:
-    """Checksums of all arrays, name -> checksum, after comparing each with its content."""
+def verify(
+    path: Path | str, *, kind: str | None = None, names: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Checksums of arrays, name -> checksum, after comparing each with its content.
+
+    By default of all arrays; raises StoreError as ``load`` does.
+    """
     path = Path(path)
     root = _open(path, kind)
     found = {}
-    for name, array in sorted(root.arrays()):
-        _verified(path, name, array, keep=False)
-        found[name] = array.attrs["checksum"]
-    missing = set(root.attrs.get("streams", [])) - set(found)
-    if missing:
-        raise StoreError(f"{path}: array {sorted(missing)[0]!r} is missing; make the store again")
+    expected = root.attrs["arrays"] if names is None else names
+    for name in expected:
+        if name not in root:
+            raise StoreError(f"{path}: array {name!r} is missing; make the store again")
+        _verified(path, name, root[name], keep=False)
+        found[name] = root[name].attrs["checksum"]
     return found
 
 
@@ -74,7 +82,20 @@ def _open(path: Path, kind: str | None) -> zarr.Group:
         raise StoreError(
             f"{path}: format {root.attrs.get('format')}, this version reads format {FORMAT}"
         )
+    if root.attrs.get("attributes_digest") != attributes_digest(root.attrs):
+        raise StoreError(f"{path}: its attributes were altered; make the store again")
     return root
+
+
+def attributes_digest(attributes: Mapping[str, Any]) -> str:
+    """Hash of the attributes of a store's root, such as box and unit of D*."""
+    content = {name: value for name, value in attributes.items() if name != "attributes_digest"}
+    # As JSON reads it back: tuples are lists there, NumPy's numbers plain ones.
+    return digest(json.loads(json.dumps(content, default=_plain)))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _verified(path: Path, name: str, array: zarr.Array, *, keep: bool) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import zarr
 from morphion.errors import StoreError
 from morphion.files import atomic_folder
 from morphion.store.checksum import Checksum, checksum
-from morphion.store.read import FORMAT, verify
+from morphion.store.read import FORMAT, attributes_digest, verify
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,10 @@ def write(
         "kind": kind,
         "format": FORMAT,
         "provenance": dict(provenance),
+        "arrays": sorted([*map(str, data.variables), *(streams or {})]),
         "streams": sorted(streams or {}),
     }
+    data.attrs["attributes_digest"] = attributes_digest(data.attrs)
     for name in data.variables:
         data[name].attrs["checksum"] = checksum(data[name].values)
         data[name].encoding.clear()

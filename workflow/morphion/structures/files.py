@@ -15,7 +15,7 @@ from morphion.structures import extxyz
 from morphion.structures.geometry import validate_structure, wrap
 
 XYZ_SUFFIXES = (".xyz", ".extxyz")
-_SUFFIXES = (".gsd", *XYZ_SUFFIXES)
+STRUCTURE_SUFFIXES = (".gsd", *XYZ_SUFFIXES)
 _EQUAL = 1e-6  # relative; radii and box edges are float32 in a GSD file
 
 
@@ -59,8 +59,10 @@ def read_structure(path: str | os.PathLike) -> StructureFile:
     finite, and overlapping spheres.
     """
     path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise StructureError(f"{path}: unknown suffix; expected one of {', '.join(_SUFFIXES)}")
+    if path.suffix.lower() not in STRUCTURE_SUFFIXES:
+        raise StructureError(
+            f"{path}: unknown suffix; expected one of {', '.join(STRUCTURE_SUFFIXES)}"
+        )
     if not path.is_file():
         raise StructureError(f"{path}: no such file")
     if path.suffix.lower() == ".gsd":
@@ -100,8 +102,10 @@ def write_trajectory(path: str | os.PathLike, frames: Iterable[Frame]) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise StructureError(f"{path}: unknown suffix; expected one of {', '.join(_SUFFIXES)}")
+    if suffix not in STRUCTURE_SUFFIXES:
+        raise StructureError(
+            f"{path}: unknown suffix; expected one of {', '.join(STRUCTURE_SUFFIXES)}"
+        )
     written = 0
     with atomic_file(path) as scratch:
         if suffix == ".gsd":

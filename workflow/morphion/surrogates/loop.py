@@ -164,6 +164,7 @@ class Loop:
             if stop:
                 self._save()
                 raise Stopped
+        step = (position.epoch + 1) * self._steps - 1
         samples = len(rows) - first_batch * training.batch_size
         speed = samples / max(time.monotonic() - started, 1e-9)
         rate = learning_rate(training.learning_rate, step, self._total_steps)

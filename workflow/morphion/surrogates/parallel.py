@@ -117,7 +117,7 @@ def launch(module: str, job: Mapping[str, Any], count: int) -> None:
         command += ["--nproc-per-node", str(count), "-m", module, str(job_path), str(error_path)]
         # torchrun gives each rank one thread unless told otherwise.
         threads = str(max(1, torch.get_num_threads() // count))
-        environment = {"OMP_NUM_THREADS": threads, **os.environ}
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
         process = subprocess.Popen(command, env=environment)
         received = _forward_sigterm(process)
         try:

@@ -5,8 +5,8 @@ Started by torchrun from ``morphion.surrogates.parallel.launch``; not meant for 
 """
 
 import json
-import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from morphion.config import parse_config
@@ -21,8 +21,8 @@ def main(job_path: str, error_path: str) -> int:
     try:
         train(config, **job)
     except MorphionError as error:
-        if os.environ.get("RANK") == "0":
-            Path(error_path).write_text(str(error))
+        with suppress(FileExistsError), open(error_path, "x", encoding="utf-8") as file:
+            file.write(str(error))
         return 2
     return 0
 

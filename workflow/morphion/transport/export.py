@@ -5,25 +5,30 @@ from pathlib import Path
 
 import numpy as np
 
+from morphion.config.transport import Transport
 from morphion.errors import TransportError
 from morphion.files import atomic_file
-from morphion.structures.files import read_structure
-from morphion.transport.files import load_transport
 from morphion.transport.lattice import Lattice
 from morphion.transport.raster import rasterise
 
 
-def export_fields(source: Path, output: Path, n: int, transport: Path | None) -> None:
-    """Rasterise a structure file on n^3 sites and write D, pi and b as VTK ImageData (.vti).
+def export_fields(
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+    transport: Transport,
+    n: int,
+    output: Path,
+) -> None:
+    """Rasterise a structure on n^3 sites and write D, pi and b as VTK ImageData (.vti).
+
+    ``positions`` [N, 3], box edge and sphere diameter are in one unit of length.
 
     The equilibrium weight pi is normalised to a maximum of 1; D is in units of the solvent's.
     """
     if output.suffix != ".vti":
         raise TransportError(f"{output}: lattice fields are written as .vti")
-    structure = read_structure(source)
-    lattice = rasterise(
-        structure.positions, structure.box_length, structure.diameter, load_transport(transport), n
-    )
+    lattice = rasterise(positions, box_length, diameter, transport, n)
     with atomic_file(output) as scratch:
         scratch.write_bytes(_vti(lattice))
 
