@@ -59,12 +59,22 @@ def source_indices(shifts: np.ndarray, symmetry: np.ndarray, voxels: int) -> np.
 
     The sum of the three entries of an output voxel is the input voxel that it shows.
     """
-    strides = np.array([voxels * voxels, voxels, 1])
-    along = np.arange(voxels)
+    return _source_indices(shifts, _AXES[symmetry], _SIGNS[symmetry], voxels)
+
+
+_AXES, _SIGNS = (np.array(part) for part in zip(*SYMMETRIES, strict=True))
+
+
+@njit(cache=True)
+def _source_indices(shifts, axes, signs, voxels):
+    strides = (voxels * voxels, voxels, 1)
     found = np.empty((len(shifts), 3, voxels), dtype=np.int32)
-    for row, (shift, number) in enumerate(zip(shifts, symmetry, strict=True)):
-        for axis, (source, sign) in enumerate(zip(*SYMMETRIES[number], strict=True)):
-            found[row, axis] = (shift[source] + sign * along) % voxels * strides[source]
+    for row in range(len(shifts)):
+        for axis in range(3):
+            source = axes[row, axis]
+            for along in range(voxels):
+                at = (shifts[row, source] + signs[row, axis] * along) % voxels
+                found[row, axis, along] = at * strides[source]
     return found
 
 
@@ -86,7 +96,8 @@ class PackedImages:
         self._straight = source_indices(none, none[:, 0], voxels)
         # One look-up gives the eight voxels of a byte: one 64-bit word, a byte to a voxel.
         every_byte = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-        self._words = torch.from_numpy(every_byte.view(np.int64)[:, 0].copy()).to(device)
+        self._table = every_byte.view(np.int64)[:, 0].copy()
+        self._words = torch.from_numpy(self._table).to(device)
 
     def __len__(self) -> int:
         return len(self._bits)
@@ -105,7 +116,7 @@ class PackedImages:
         if source is None:
             source = np.broadcast_to(self._straight, (len(rows), 3, n))
         found = np.empty((len(rows), n, n, n), dtype=np.uint8)
-        _gather(np.unpackbits(self._bits.numpy()[rows.numpy()], axis=1), source, found)
+        _gather(self._bits.numpy(), rows.numpy(), self._table, source, found)
         # One channel: innermost or not is a matter of strides, which need no copy.
         return torch.from_numpy(found)[..., None].permute(0, 4, 1, 2, 3)
 
@@ -128,11 +139,15 @@ class PackedImages:
 
 
 @njit(parallel=True, cache=True)
-def _gather(flat, source, found):
-    """Fill ``found``, uint8 [B, n, n, n], from unpacked images uint8 [B, >= n^3]."""
+def _gather(bits, rows, table, source, found):
+    """Fill ``found``, uint8 [B, n, n, n]; ``table`` gives the eight voxels of a byte as a word."""
     n = found.shape[1]
     for b in prange(found.shape[0]):
-        image = flat[b]
+        packed = bits[rows[b]]
+        words = np.empty(packed.shape[0], dtype=np.int64)
+        for byte in range(packed.shape[0]):
+            words[byte] = table[packed[byte]]
+        image = words.view(np.uint8)
         # An unsigned index cannot count from the end, which the inner loop need not check then.
         along_x = source[b, 2].astype(np.uint64)
         for z in range(n):
