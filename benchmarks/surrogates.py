@@ -63,7 +63,7 @@ def measure(block: Network, data: Labelled, steps: int, device: torch.device) ->
             predicted = model(batch)
         optimiser.zero_grad(set_to_none=True)
         precision.backward(((predicted - targets) ** 2).mean())
-        precision.step(optimiser)
+        precision.step(optimiser, block.training.max_gradient)
         watch.stop()
 
     def predict(_: int) -> None:
