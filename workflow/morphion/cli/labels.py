@@ -83,7 +83,9 @@ def _print_table(results: list[dict]) -> None:
 
     table = Table()
     for heading in ("structure", "method", "n", "D", "± stderr", "converged", "hops", "seconds"):
-        table.add_column(heading, justify="left" if heading in ("structure", "method") else "right")
+        side = "left" if heading in ("structure", "method") else "right"
+        # On a narrow terminal long paths are folded; no number is cut.
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "structure")
     for row in results:
         table.add_row(
             row["structure"],
@@ -92,7 +94,7 @@ def _print_table(results: list[dict]) -> None:
             f"{row['diffusivity']:.6f}",
             f"{row['stderr']:.6f}",
             "yes" if row["converged"] else "NO",
-            f"{row['hops']:.3g}",
+            f"{row['hops']:.2g}",
             f"{row['seconds']:.2f}",
         )
     Console().print(table)
