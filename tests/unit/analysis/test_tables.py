@@ -151,3 +151,12 @@ def test_every_number_of_the_summary_carries_its_doubt(summarised):
     doubted = summarised.drop(index="time of a label")
     assert doubted[["ours", "low", "high"]].notna().all().all()
     assert ((doubted.low <= doubted.ours) & (doubted.ours <= doubted.high)).all()
+
+
+def test_calibration_and_noise_floor_stand_beside_the_scores(by_hand, run, tmp_path):
+    """Errors 0.1, 0, 0.1 at a spread of 0.02; labels 0.5, 0.8, 1 with a standard error of 0.01."""
+    tables.networks_table({"cnn": by_hand}, run.config, tmp_path / "t.csv")
+    row = pd.read_csv(tmp_path / "t.csv").set_index("split").loc["test"]
+    assert row.coverage_68 == row.coverage_95 == pytest.approx(1 / 3, rel=1e-5)
+    relative = (0.01 / 0.5 + 0.01 / 0.8 + 0.01) / 3
+    assert row.mape_noise_floor == pytest.approx(100 * relative * (2 / np.pi) ** 0.5, rel=1e-5)

@@ -16,12 +16,15 @@ from morphion.config import Config
 from morphion.errors import MorphionError
 from morphion.files import atomic_file
 from morphion.progress import log
-from morphion.surrogates.metrics import score
+from morphion.surrogates.metrics import coverage, mape_noise_floor, score
 
 SPLITS = ("train", "validation", "test")
 METRICS = tuple(
     f"{metric}{limit}" for metric in ("mse", "mape", "pearson") for limit in ("", "_low", "_high")
 )
+
+# Share of labels within the 68 and 95 % spread of the prediction; MAPE of a perfect network.
+DOUBTS = ("coverage_68", "coverage_95", "mape_noise_floor")
 
 
 def table1(annealed: Sequence[Path], evaluation: Path, config: Config, output: Path) -> None:
@@ -109,14 +112,17 @@ def _accuracy(table: pd.DataFrame, config: Config) -> dict:
     rows = scored(table)
     counts = {"structures": len(rows), "unconverged": len(table) - len(rows)}
     if len(rows) < 2:
-        return counts | dict.fromkeys(METRICS, np.nan)
+        return counts | dict.fromkeys((*METRICS, *DOUBTS), np.nan)
     scores = score(
         rows.label.to_numpy(),
         rows.prediction.to_numpy(),
         resamples=config.analysis.bootstrap,
         seed=config.seed,
     )
-    return counts | {name: scores[name] for name in METRICS}
+    label, prediction = rows.label.to_numpy(), rows.prediction.to_numpy()
+    doubts = coverage(label, prediction, rows.spread.to_numpy())
+    doubts["mape_noise_floor"] = mape_noise_floor(label, rows.label_stderr.to_numpy())
+    return counts | {name: scores[name] for name in METRICS} | doubts
 
 
 def _reported(values: Mapping[str, float]) -> dict:
