@@ -85,6 +85,10 @@ class CudaDevice:
         with self.guard():
             return self.xp.asnumpy(array)
 
+    def address(self, array: Any) -> int:
+        """Address of a device array, for kernels that follow pointers."""
+        return int(array.data.ptr)
+
     def release(self) -> None:
         """Give cached memory back to the device."""
         self.xp.get_default_memory_pool().free_all_blocks()
