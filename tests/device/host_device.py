@@ -18,8 +18,11 @@ from morphion.gpu.source import join
 
 SHIM = Path(__file__).with_name("shim.h")
 KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
-# Contraction into fused multiply-adds off, as on the device.
-FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC", "-x", "c++", "-w")
+# Contraction into fused multiply-adds off, as on the device; the fibers' jumps between stacks are
+# no faults, as a fortified longjmp believes.
+FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
+# A kernel is the one in its own library, whatever the process has of its name.
+OUTPUT = ("-shared", "-fPIC", "-Wl,-Bsymbolic", "-w", "-x", "c++")
 
 
 class HostDevice:
@@ -97,15 +100,15 @@ def compiled(source: str) -> Path:
             pytest.fail("g++ is not installed: kernels cannot be executed on the host")
         pytest.skip("g++ is not installed: kernels cannot be executed on the host")
     text = f'#include "{SHIM}"\n{source}\n{_entries(source)}'
-    name = hashlib.blake2b((text + SHIM.read_text()).encode(), digest_size=12).hexdigest()
+    recipe = f"{FLAGS}{OUTPUT}{SHIM.read_text()}{text}"
+    name = hashlib.blake2b(recipe.encode(), digest_size=12).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"morphion-kernels-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{name}.so"
     if not library.exists():
         unfinished = folder / f"{name}.{os.getpid()}"
-        subprocess.run(
-            [compiler, *FLAGS, "-", "-o", str(unfinished)], input=text, text=True, check=True
-        )
+        command = [compiler, *FLAGS, *OUTPUT, "-", "-o", str(unfinished)]
+        subprocess.run(command, input=text, text=True, check=True)
         unfinished.replace(library)
     return library
 
