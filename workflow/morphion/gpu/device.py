@@ -44,7 +44,7 @@ class CudaDevice:
         except self._errors as error:
             raise DeviceError(
                 f"the GPU failed: {error}. Finished structures are kept: run the same command "
-                "again, or on CPU cores with labels.engine: cpu"
+                "again, or on CPU cores with engine: cpu"
             ) from error
 
     @cached_property

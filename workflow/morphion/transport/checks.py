@@ -73,7 +73,7 @@ def require_shell(n: int, box_length: float, thickness: float, sites_met: int) -
             f"lattice = {n}: fewer than two sites span the ligand shell ({thickness:.3g} voxels "
             f"at a spacing of {box_length / n:.3g}); {enough} sites an edge would do",
             MorphionWarning,
-            stacklevel=4,  # the caller of rasterise
+            stacklevel=5,  # the caller of rasterise
         )
 
 
