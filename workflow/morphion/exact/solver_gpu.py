@@ -69,7 +69,8 @@ class GpuSolver:
             history.append(history[-1] - found["alpha"] * found["with_r"] / self.total_weight)
             if report is not None:
                 report(axis, len(history) - 1, residual)
-        return np.array(history), self._end(axis) / scale if scale > 0 else 0.0
+        norm = self._end(axis)
+        return np.array(history), norm / scale if scale > 0 else 0.0
 
     def tensor(self, axes: Sequence[int]) -> np.ndarray:
         """Energies of the correctors, float64 [3, 3]; NaN for axes that were not solved."""
