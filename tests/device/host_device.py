@@ -26,15 +26,19 @@ OUTPUT = ("-shared", "-fPIC", "-Wl,-Bsymbolic", "-w", "-x", "c++")
 
 
 class HostDevice:
-    """What :class:`morphion.gpu.CudaDevice` offers, on NumPy arrays."""
+    """What :class:`morphion.gpu.CudaDevice` offers, on NumPy arrays.
+
+    ``backwards`` runs the blocks of a launch, and their threads between barriers, from last to
+    first: a kernel without races does not notice.
+    """
 
     xp = np
     name = "host"
     compute_capability = "0.0"
     multiprocessors = 1
 
-    def __init__(self, memory: float = 1e9):
-        self.memory = memory
+    def __init__(self, memory: float = 1e9, backwards: bool = False):
+        self.memory, self.backwards = memory, backwards
         self.launches: list[str] = []
         self._libraries: dict[tuple[str, ...], ctypes.CDLL] = {}
 
@@ -44,9 +48,9 @@ class HostDevice:
         self.launches.append(kernel)
         values = [_address(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(address for _, address in values))
-        self._libraries[files][f"shim_{kernel}"](
-            ctypes.c_uint(int(blocks)), ctypes.c_uint(threads), pointers
-        )
+        library = self._libraries[files]
+        ctypes.c_int.in_dll(library, "shim_backwards").value = self.backwards
+        library[f"shim_{kernel}"](ctypes.c_uint(int(blocks)), ctypes.c_uint(threads), pointers)
 
     def array(self, values):
         self._allocate(values.nbytes)

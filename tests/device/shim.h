@@ -30,6 +30,11 @@ struct Dim3 {
 };
 static Dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+// Set to run blocks, and threads between barriers, in the opposite order.
+extern "C" {
+int shim_backwards = 0;
+}
+
 namespace shim {
 const size_t STACK = 64 * 1024;
 struct Fiber {
@@ -46,6 +51,10 @@ static unsigned threads_begun;
 static void (*body)(void**);
 static void** arguments;
 
+static unsigned in_order(unsigned number, unsigned count) {
+    return shim_backwards ? count - 1 - number : number;
+}
+
 // _setjmp and _longjmp leave signal masks alone, which swapcontext asks the kernel for.
 static void give_way() {
     if (_setjmp(running->where) == 0) _longjmp(scheduler, 1);
@@ -54,7 +63,7 @@ static void give_way() {
 static void live() {
     for (;;) {
         while (threads_begun < blockDim.x) {
-            threadIdx = {threads_begun++, 0, 0};
+            threadIdx = {in_order(threads_begun++, blockDim.x), 0, 0};
             body(arguments);
         }
         running->waiting = false;
@@ -105,7 +114,7 @@ static void launch(void (*kernel)(void**), unsigned blocks, unsigned threads, vo
     gridDim = {blocks, 1, 1};
     blockDim = {threads, 1, 1};
     for (unsigned b = 0; b < blocks; ++b) {
-        blockIdx = {b, 0, 0};
+        blockIdx = {in_order(b, blocks), 0, 0};
         run_block();
     }
 }
