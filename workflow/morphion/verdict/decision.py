@@ -61,7 +61,7 @@ class Decision:
         """What failed, in words; empty if nothing did."""
         found = [str(check) for check in self.checks if not check.passed]
         if self.unsolved:
-            found.append(f"{self.unsolved} exact solutions did not reach their residual")
+            found.append(f"exact solutions short of verdict.relative_residual: {self.unsolved}")
         return found
 
 
@@ -93,7 +93,7 @@ def judge_set(config: Config, set_: str, measured: Sequence[Path], output: Path)
 def decide(set_: str, table: pd.DataFrame, sigma: float) -> Decision:
     """Decision on the rows of a set, as ``read_measured`` gives them."""
     converged = table.converged.astype(bool)
-    solved = table.solved.fillna(False).astype(bool)
+    solved = table.solved.eq(True)
     tested = table[converged & solved]
     unsolved = int((converged & ~solved).sum())
     exact = (tested.method == "exact").any()

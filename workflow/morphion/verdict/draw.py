@@ -23,5 +23,5 @@ def draw(
         for name, number in zip(family, index, strict=True)
     ]
     order = np.argsort(rank, kind="stable")
-    enough = np.flatnonzero(np.cumsum(converged[order]) >= count)
-    return order[: enough[0] + 1] if len(enough) else order
+    drawn = converged[order].astype(int)
+    return order[np.cumsum(drawn) - drawn < count]

@@ -6,6 +6,7 @@ or their errors are too small or too large (root mean square of z).
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.stats import chi2, norm, t
@@ -56,20 +57,28 @@ def score_checks(scores: np.ndarray, sigma: float) -> tuple[Check, ...]:
     Each has a third of the probability alpha of ``false_alarm(sigma)``, so that a set of true
     labels fails any of them with at most alpha (Bonferroni), whatever m. With a = alpha / 3:
 
-    =============  =====================================================================
+    =============  =========================================================================
     ``largest_z``  largest |z|: at most the two-sided quantile of 1 - (1 - a)^(1/m) (Sidak)
     ``mean_z``     at most the two-sided quantile of a over sqrt(m), either way
     ``rms_z``      m rms^2 between the quantiles a/2 and 1 - a/2 of chi^2 with m degrees
-    =============  =====================================================================
+    =============  =========================================================================
     """
-    m, level = len(scores), false_alarm(sigma) / 3
-    single = -np.expm1(np.log1p(-level) / m)
-    farthest, shift = norm.isf(single / 2), norm.isf(level / 2) / np.sqrt(m)
-    least, most = np.sqrt(chi2.ppf([level / 2, 1 - level / 2], m) / m)
-    rms = np.sqrt(np.mean(np.square(scores)))
-    found = (
-        ("largest_z", np.abs(scores).max(), 0.0, farthest),
-        ("mean_z", scores.mean(), -shift, shift),
-        ("rms_z", rms, least, most),
+    values = (np.abs(scores).max(), np.mean(scores), np.sqrt(np.mean(np.square(scores))))
+    limits = _limits(len(scores), sigma)
+    return tuple(
+        Check(name, float(value), *limits[name])
+        for name, value in zip(("largest_z", "mean_z", "rms_z"), values, strict=True)
     )
-    return tuple(Check(name, *map(float, values)) for name, *values in found)
+
+
+@cache
+def _limits(m: int, sigma: float) -> dict[str, tuple[float, float]]:
+    level = false_alarm(sigma) / 3
+    of_one = -np.expm1(np.log1p(-level) / m)
+    farthest, shift = norm.isf(of_one / 2), norm.isf(level / 2) / np.sqrt(m)
+    least, most = np.sqrt(chi2.ppf([level / 2, 1 - level / 2], m) / m)
+    return {
+        "largest_z": (0.0, float(farthest)),
+        "mean_z": (-float(shift), float(shift)),
+        "rms_z": (float(least), float(most)),
+    }
