@@ -33,5 +33,13 @@ class SelectionError(MorphionError):
     """An annealing store from which the requested structures cannot be selected."""
 
 
+class DeviceError(MorphionError):
+    """A GPU that was asked for and is not there, or that failed."""
+
+
+class DeviceMemoryError(DeviceError):
+    """Something that does not fit in the memory of the GPU."""
+
+
 class MorphionWarning(UserWarning):
     """Something legal whose result a user should not trust blindly."""

@@ -106,7 +106,7 @@ def _label(positions, box_length, diameter, transport, labels, key, on_progress)
         walkers=labels.walkers,
         max_hops=labels.max_hops,
         threads=get_num_threads(),
-        on_batch=lambda done, walkers: tell(f"{done} of {walkers} walkers"),
+        on_batch=lambda share: tell(f"{share:.0%} of the walkers"),
     )
     return Label(
         diffusivity=walk.diffusivity,

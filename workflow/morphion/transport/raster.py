@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.config.transport import CoverageShell, Transport
+from morphion.elementary import exp
 from morphion.errors import TransportError
 from morphion.transport import checks, coverage, distances
 from morphion.transport.lattice import Lattice
@@ -92,7 +93,7 @@ def _replace(diffusivity, energy, lowest):
             for k in range(n):
                 d = diffusivity[i, j, k]
                 if d > 0:
-                    half = math.exp((lowest - energy[i, j, k]) / 2)
+                    half = exp((lowest - energy[i, j, k]) / 2)
                     diffusivity[i, j, k] = math.sqrt(d) * half
                     energy[i, j, k] = half * half
                 else:
