@@ -14,6 +14,7 @@ from morphion.config.load import block
 from morphion.errors import MorphionWarning, StoreError
 from morphion.exact import solve
 from morphion.files import atomic_file
+from morphion.kmc.palette import quantised
 from morphion.labels.shard import structures_digest
 from morphion.progress import Reporter, log, progress
 from morphion.store.checksum import checksum
@@ -89,8 +90,8 @@ def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def judged_lattice(lattice: Lattice, method: str) -> Lattice:
-    """The lattice that a label of this method belongs to, which is what has to be solved."""
-    return lattice
+    """The lattice that a label of this method stands for: walkers see the quantised one."""
+    return quantised(lattice) if method == "kmc" else lattice
 
 
 def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
