@@ -9,11 +9,12 @@ from morphion import store
 from morphion.config import Config, parse_config
 from morphion.errors import StoreError
 from morphion.exact import solve
+from morphion.kmc.palette import quantised
 from morphion.labels import label_shard
 from morphion.structures.generate import generate_shard
 from morphion.transport import rasterise
 from morphion.verdict import measure_shard, read_measured
-from morphion.verdict.measure import COLUMNS, judged_lattice
+from morphion.verdict.measure import COLUMNS
 
 
 def configured(verdict=None, **labels) -> Config:
@@ -57,7 +58,7 @@ def test_the_table_holds_labels_exact_solutions_and_z(shard, tmp_path):
             config.transport,
             20,
         )
-        exact = solve(judged_lattice(lattice, "kmc"), relative_residual=1e-6).diffusivity
+        exact = solve(quantised(lattice), relative_residual=1e-6).diffusivity
         found, stderr = (float(label[name][row.row]) for name in ("diffusivity", "stderr"))
         assert row.exact == pytest.approx(exact, rel=1e-8)
         assert row.z == pytest.approx((found - exact) / stderr, abs=1e-5)

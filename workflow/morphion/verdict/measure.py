@@ -89,11 +89,6 @@ def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
-def judged_lattice(lattice: Lattice, method: str) -> Lattice:
-    """The lattice that a label of this method stands for: walkers see the quantised one."""
-    return quantised(lattice) if method == "kmc" else lattice
-
-
 def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
     names = (
         "family",
@@ -138,18 +133,8 @@ def _solve(
 def _solution(
     config: Config, shard: xr.Dataset, label: xr.Dataset, row: int, report: Reporter
 ) -> dict[str, np.ndarray]:
-    with warnings.catch_warnings():
-        # The label's own log has what there is to say about the lattice.
-        warnings.simplefilter("ignore", MorphionWarning)
-        lattice = rasterise(
-            shard.positions.values[row],
-            shard.attrs["box_length"],
-            shard.attrs["diameter"],
-            config.transport,
-            int(label.lattice.values[row]),
-        )
     solution = solve(
-        judged_lattice(lattice, str(label.method.values[row])),
+        _judged_lattice(config, shard, label, row),
         relative_residual=config.verdict.relative_residual,
         report=lambda axis, iteration, residual: report.advance(
             0, note=f"(axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e})"
@@ -162,6 +147,21 @@ def _solution(
         "seconds": solution.seconds,
     }
     return {name: np.asarray(value) for name, value in entry.items()}
+
+
+def _judged_lattice(config: Config, shard: xr.Dataset, label: xr.Dataset, row: int) -> Lattice:
+    """The lattice that a label stands for: walkers see the quantised one."""
+    with warnings.catch_warnings():
+        # The label's own log has what there is to say about the lattice.
+        warnings.simplefilter("ignore", MorphionWarning)
+        lattice = rasterise(
+            shard.positions.values[row],
+            shard.attrs["box_length"],
+            shard.attrs["diameter"],
+            config.transport,
+            int(label.lattice.values[row]),
+        )
+    return quantised(lattice) if label.method.values[row] == "kmc" else lattice
 
 
 def _compared(table: pd.DataFrame) -> pd.DataFrame:
