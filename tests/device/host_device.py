@@ -62,6 +62,9 @@ class HostDevice:
     def host(self, array):
         return np.array(array)
 
+    def address(self, array):
+        return array.ctypes.data
+
     def release(self):
         pass
 

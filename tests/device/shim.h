@@ -109,3 +109,4 @@ static float __int_as_float(int value) { return shim_bits<float>(value); }
 static unsigned __float_as_uint(float value) { return shim_bits<unsigned>(value); }
 static float __uint_as_float(unsigned value) { return shim_bits<float>(value); }
 static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+template <class T> static T __ldg(const T* where) { return *where; }

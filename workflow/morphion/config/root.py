@@ -29,6 +29,11 @@ class Config(Block):
     environment: Literal["cpu", "cuda12", "cuda13"] = Field(
         "cpu", description="conda environment under envs/ (only used with --sdm conda)"
     )
+    engine: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="where labels are computed: auto takes a GPU where there is one; the walks are "
+        "the same bit for bit",
+    )
     rounds: int = Field(1, ge=1, description="retraining rounds")
     geometry: Geometry = Field(Geometry(), description="box and particles")
     structures: Structures = Field(Structures(), description="what is generated in round 0")

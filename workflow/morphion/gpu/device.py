@@ -43,7 +43,7 @@ class CudaDevice:
         except self._errors as error:
             raise DeviceError(
                 f"the GPU failed: {error}. Finished structures are kept: run the same command "
-                "again, or on CPU cores with labels.engine: cpu"
+                "again, or on CPU cores with engine: cpu"
             ) from error
 
     @cached_property
@@ -84,6 +84,10 @@ class CudaDevice:
         """Copy of a device array on the host; waits for the kernels that fill it."""
         with self.guard():
             return self.xp.asnumpy(array)
+
+    def address(self, array: Any) -> int:
+        """Address of a device array, for kernels that follow pointers."""
+        return int(array.data.ptr)
 
     def release(self) -> None:
         """Give cached memory back to the device."""
