@@ -14,6 +14,7 @@ from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.palette import quantised
 from morphion.kmc.run import estimate_all
 from morphion.kmc.tables import walk_tables
+from morphion.kmc.transient import transient
 from morphion.philox import stream_key
 from morphion.structures.families import generate
 from morphion.transport import rasterise
@@ -55,7 +56,11 @@ def test_labels_of_a_batch_are_those_of_the_cpu_and_agree_with_the_exact_solver(
     results = []
     for engine, place in ((GpuEngine(device), device), (CpuEngine(8), None)):
         prepared = [
-            (engine.prepare(lattice_of(*which, 75, place)), stream_key(2, *map(str, which)))
+            (
+                engine.prepare(lattice_of(*which, 75, place)),
+                stream_key(2, *map(str, which)),
+                transient(lattice_of(*which, 56)),
+            )
             for which in FAMILIES
         ]
         results.append(estimate_all(prepared, engine, target_relative_error=0.05))

@@ -15,6 +15,7 @@ from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.palette import quantise
 from morphion.kmc.run import estimate_all
 from morphion.kmc.tables import start_sites, walk_tables
+from morphion.kmc.transient import transient
 from morphion.philox import stream_key
 from morphion.structures.families import generate
 from morphion.transport import rasterise
@@ -123,7 +124,9 @@ def test_estimates_of_both_engines_are_the_same_bit_for_bit(device):
     lattices = [random_lattice(16, 7, blocked=0.2), with_pocket(16, 3)[0]]
     results = []
     for engine in (CpuEngine(2), GpuEngine(device)):
-        prepared = [(engine.prepare(x), stream_key(i, "e")) for i, x in enumerate(lattices)]
+        prepared = [
+            (engine.prepare(x), stream_key(i, "e"), transient(x)) for i, x in enumerate(lattices)
+        ]
         results.append(estimate_all(prepared, engine, target_relative_error=0.1))
     for one, other in zip(*results, strict=True):
         for name, value in vars(one).items():

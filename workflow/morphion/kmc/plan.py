@@ -1,50 +1,42 @@
 """The pilot walk, and the main walk it plans.
 
-The pilot's walkers are no part of the estimate: were they, a main walk that is shortened because
-the pilot happened to scatter little would give too small an error.
-
-How the shortest lag tau is chosen. Let g(t) = (1/6 dMSD/dt - D) / D, the transient. For 28
-structures of all families it was computed without noise, from Lanczos spectra of the hop
-generator, and
-
-    g(t) < 0.44 (D / D_min) exp(-0.87 t / t_D)
-
-held for each of them, with the relaxation time t_D = L^2 / (4 pi^2 D) of the slowest density mode
-of the box and D_min along the slowest axis (the slowest rate found lies between 0.7 and 1.5 in
-units of 1 / t_D). tau is the lag at which this bound is a fifth of the requested error. The bias
-of an estimate was below that fifth for each of them.
-
-Where walkers relax fast inside cells that they seldom leave, g may fall long before; but then
-cells that exchange walkers at unequal rates leave a transient that only t_D bounds. Nothing
-shorter is used: it biased such structures by nearly a standard error.
+The shortest lag tau of a fit is where the transient of the mean squared displacement, which the
+lattice gives without noise (:mod:`morphion.kmc.transient`), has fallen so far that the bias of the
+fit is below a fifth of the requested error of the mean, and below the error of each axis. The
+number of walkers and their duration follow from the model of :mod:`morphion.kmc.weights` and from
+how much more than in this model a pilot's walkers scatter. The pilot's walkers are no part of the
+estimate: were they, a main walk that is shortened because the pilot happened to scatter little
+would give too small an error.
 """
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from morphion.kmc.engine import Walked, WalkRequest
-from morphion.kmc.estimator import Diffusivity, diffusivity
+from morphion.kmc.estimator import diffusivity
 from morphion.kmc.tables import Summary
+from morphion.kmc.transient import Transient
 from morphion.kmc.weights import LAGS, LAGS_PER_WINDOW_START, slope_weights
 
 PILOT_WALKERS = 128
 # Numbers of the pilot's walkers start here, out of reach of the main walk's.
 FIRST_PILOT_WALKER = 1 << 31
-_PILOT_RELAXATION_TIMES = 2.0  # t_D: shortest lag of the pilot
+_PILOT_RELAXATION_TIMES = 2.0  # L^2 / (4 pi^2 D): shortest lag of the pilot
 _PILOT_WINDOWS = 8  # duration over window start
-_GUESS_OF_BOUND = 0.25  # first guess of D over the bound without correlations
-_LARGEST_STEP = 4.0  # of the pilot's duration from pass to pass
 _PILOT_SHARE = 0.1  # of max_hops
 FEWEST_WALKERS = 128  # the standard error itself is then known to 6 %
 _USUAL_WINDOWS = 24
 _FEWEST_WINDOWS = 8
 _LEAST_WINDOWS = LAGS / LAGS_PER_WINDOW_START + 1  # when hops run out
-_BIAS_SHARE = 0.2  # of the requested standard error
-_LEAST_TIMES = 3.0  # t_D
-_FASTEST_OVER_SLOWEST = 20.0  # ratio beyond which noise of the pilot's slowest axis is suspected
+# Transient at tau over the requested standard error, of the mean and of each axis. A fit uses lags
+# from tau to 4 tau, and its bias is a third to four fifths of the transient at tau.
+_BIAS_SHARE = 0.15
+_AXIS_BIAS_SHARE = 1.0
+_LAG_MARGIN = 1.1  # a transient from a coarser lattice may be this much too short
+_LEAST_TIMES = 0.5  # L^2 / (4 pi^2 D): below, hops are too few for the model of the variance
 _INFLATION = (0.8, 4.0)
 
 
@@ -54,10 +46,6 @@ class Pilot:
 
     Parameters
     ----------
-    diffusivity : Diffusivity
-        Slightly high: its lags are short.
-    intercept : float
-        c of MSD = 6 D t + c, voxel^2.
     variance_inflation : float
         Variance between walkers over that of the Gaussian model.
     hops : int
@@ -65,8 +53,6 @@ class Pilot:
         False if the hop budget ended the pilot before it reached the diffusive regime.
     """
 
-    diffusivity: Diffusivity
-    intercept: float
     variance_inflation: float
     hops: int
     complete: bool
@@ -102,95 +88,60 @@ def relaxation_time(summary: Summary, mean_diffusivity: float) -> float:
     return (summary.n * summary.spacing) ** 2 / (4 * math.pi**2 * mean_diffusivity)
 
 
-def shortest_lag(summary: Summary, estimate: Diffusivity, target_relative_error: float) -> float:
-    """tau, for which the transient bias is below a fifth of the requested standard error."""
-    allowed = _BIAS_SHARE * target_relative_error
-    slowest = max(np.diagonal(estimate.tensor).min(), estimate.mean / _FASTEST_OVER_SLOWEST)
-    times = max(math.log(0.44 * estimate.mean / slowest / allowed) / 0.87, _LEAST_TIMES)
-    return times * relaxation_time(summary, estimate.mean)
+def shortest_lag(summary: Summary, transient: Transient, target_relative_error: float) -> float:
+    """tau, for which the bias of the fit is below a fifth of the requested standard error."""
+    # The error of one axis is sqrt(3) times that of their mean.
+    of_axis = _AXIS_BIAS_SHARE * math.sqrt(3) * target_relative_error
+    settled = transient.settled(_BIAS_SHARE * target_relative_error, of_axis)
+    least = _LEAST_TIMES * relaxation_time(summary, float(transient.diffusivity.mean()))
+    return max(_LAG_MARGIN * settled, least)
+
+
+def relative_intercept(transient: Transient, sample_interval: float) -> float:
+    """The MSD's intercept over its growth in a sampling interval, to three digits."""
+    intercept = (transient.weights * transient.times).sum()
+    return float(f"{intercept / (transient.diffusivity.sum() * sample_interval):.2e}")
 
 
 def run_pilot(
-    summary: Summary, key: tuple[np.uint32, np.uint32], max_hops: float
+    summary: Summary, transient: Transient, key: tuple[np.uint32, np.uint32], max_hops: float
 ) -> Generator[WalkRequest, Walked, Pilot]:
-    """Ask for pilots of growing duration until the shortest lag of one suits its own estimate.
+    """Ask for a short walk and see how its walkers scatter.
 
     A generator, so that the pilots of many structures can be walked together: it yields requests,
     is sent what was walked, and returns the pilot.
     """
-    first_guess = _GUESS_OF_BOUND * float(summary.axis_bound.mean())
-    window_start = _PILOT_RELAXATION_TIMES * relaxation_time(summary, first_guess)
-    samples = _PILOT_WINDOWS * LAGS_PER_WINDOW_START
-    budget = _PILOT_SHARE * max_hops
-    hops = 0
-    passes = 0
-    while True:
-        sample_interval = window_start / LAGS_PER_WINDOW_START
-        expected = PILOT_WALKERS * samples * sample_interval * summary.hop_rate
-        affordable = hops + expected <= budget
-        if not affordable:
-            sample_interval *= max((budget - hops) / expected, 1e-3)
-        first = FIRST_PILOT_WALKER + passes * PILOT_WALKERS
-        request = WalkRequest(key, first, PILOT_WALKERS, sample_interval, samples)
-        walked = yield request
-        hops += walked.hops
-        passes += 1
-        pilot = _analyse(summary, request, walked, hops, affordable)
-        needed = _PILOT_RELAXATION_TIMES * relaxation_time(summary, pilot.diffusivity.mean)
-        if not affordable or window_start >= 0.8 * needed:
-            return pilot
-        window_start = min(needed, _LARGEST_STEP * window_start)
-
-
-def _analyse(summary, request, walked, hops, affordable) -> Pilot:
-    """Diffusivity, intercept and scatter of one pilot pass."""
-    area = summary.spacing**2
-    pilot_curves = walked.curves
-    samples, sample_interval = request.samples, request.sample_interval
-    lags = sample_interval * np.arange(1, LAGS + 1)
-    msd = pilot_curves.msd.mean(axis=0) * area
-
-    def estimate(intercept):
-        model = slope_weights(samples, intercept, LAGS_PER_WINDOW_START)
-        slopes = pilot_curves.slopes(model.weights) * (area / (2 * sample_interval))
-        found = diffusivity(slopes)
-        first = LAGS_PER_WINDOW_START - 1
-        return model, found, float(msd[first] - 6 * found.mean * lags[first])
-
-    _, found, intercept = estimate(0.1 * LAGS_PER_WINDOW_START)
-    # Noise, or a lattice that does not conduct, gives no D that can be told from zero.
-    floor = max(found.stderr, 1e-3 * float(summary.axis_bound.mean()))
-    growth = 6 * max(found.mean, floor) * sample_interval
-    model, found, intercept = estimate(max(intercept, 0.0) / growth)
-    inflation = 1.0
-    if found.mean > 0:
-        expected = model.relative_variance * found.mean**2 / PILOT_WALKERS
-        inflation = min(max(found.stderr**2 / expected, _INFLATION[0]), _INFLATION[1])
-    if found.mean < floor:
-        found = replace(found, mean=floor)
-    return Pilot(
-        diffusivity=found,
-        intercept=max(intercept, 0.0),
-        variance_inflation=inflation,
-        hops=hops,
-        complete=affordable,
+    mean = float(transient.diffusivity.mean())
+    sample_interval = (
+        _PILOT_RELAXATION_TIMES * relaxation_time(summary, mean) / LAGS_PER_WINDOW_START
     )
+    samples = _PILOT_WINDOWS * LAGS_PER_WINDOW_START
+    expected = PILOT_WALKERS * samples * sample_interval * summary.hop_rate
+    affordable = expected <= _PILOT_SHARE * max_hops
+    if not affordable:
+        sample_interval *= _PILOT_SHARE * max_hops / expected
+    walked = yield WalkRequest(key, FIRST_PILOT_WALKER, PILOT_WALKERS, sample_interval, samples)
+    model = slope_weights(
+        samples, relative_intercept(transient, sample_interval), LAGS_PER_WINDOW_START
+    )
+    slopes = walked.curves.slopes(model.weights) * (summary.spacing**2 / (2 * sample_interval))
+    expected_variance = model.relative_variance * mean**2 / PILOT_WALKERS
+    inflation = diffusivity(slopes).stderr ** 2 / expected_variance
+    return Pilot(float(np.clip(inflation, *_INFLATION)), walked.hops, affordable)
 
 
 def make_plan(
     summary: Summary,
+    transient: Transient,
     pilot: Pilot,
     target_relative_error: float,
     walkers: int | None,
     max_hops: float,
 ) -> Plan:
     """Walkers and duration of the main walk for the requested relative standard error."""
-    # A pilot that scattered upwards would give lags too short for what the main walk finds.
-    found = pilot.diffusivity
-    careful = replace(found, mean=max(found.mean - found.stderr, found.mean / 2))
-    tau = shortest_lag(summary, careful, target_relative_error)
+    tau = shortest_lag(summary, transient, target_relative_error)
     sample_interval = tau / LAGS_PER_WINDOW_START
-    intercept = pilot.intercept / (6 * pilot.diffusivity.mean * sample_interval)
+    intercept = relative_intercept(transient, sample_interval)
 
     def walkers_for(windows):
         model = slope_weights(

@@ -12,14 +12,9 @@ import numpy as np
 from morphion.kmc.engine import Walked, WalkRequest
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.estimator import Diffusivity, diffusivity, mean_and_stderr
-from morphion.kmc.plan import (
-    Pilot,
-    Plan,
-    make_plan,
-    run_pilot,
-    shortest_lag,
-)
+from morphion.kmc.plan import Pilot, Plan, make_plan, run_pilot
 from morphion.kmc.tables import Summary
+from morphion.kmc.transient import Transient, transient
 from morphion.kmc.weights import LAGS, LAGS_PER_WINDOW_START, slope_weights
 from morphion.philox import stream_key
 from morphion.transport.lattice import Lattice
@@ -27,7 +22,6 @@ from morphion.transport.lattice import Lattice
 # Realised over requested standard error that still counts as reached. The error bar is true either
 # way; dropping all that scatter more than their pilot would drop low diffusivities first.
 _STDERR_MARGIN = 2.0
-_LAG_MARGIN = 0.75  # shortest lag used over the one that the final estimate asks for
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class KmcResult:
         Of the pilot and the main walk.
     pilot_hops : int
     seconds : float
-        Wall time of pilot and main walk, without compilation and rasterising.
+        Wall time of pilot and main walk, without compilation, rasterising and the transient.
     efficiency : float
         (2 tau / (3 M T)) / relative variance, for M walkers of duration T.
     converged : bool
@@ -87,16 +81,19 @@ def estimate(
     walkers: int | None = None,
     max_hops: float = 2e10,
     threads: int | None = None,
+    known: Transient | None = None,
     on_batch: Callable[[float], None] | None = None,
 ) -> KmcResult:
     """Long-time diffusivity of cations on a lattice by the engine on CPU cores.
 
-    See :func:`estimate_all`; ``threads`` default to as many as there are cores.
+    See :func:`estimate_all`; ``threads`` default to as many as there are cores. The transient is
+    that of the lattice itself, unless ``known``, of a coarser one of the
+    same structure, is given.
     """
     key = stream_key(seed_or_key, "kmc") if isinstance(seed_or_key, int) else seed_or_key
     engine = CpuEngine(threads or len(os.sched_getaffinity(0)))
     return estimate_all(
-        [(engine.prepare(lattice), key)],
+        [(engine.prepare(lattice), key, known or transient(lattice))],
         engine,
         target_relative_error=target_relative_error,
         walkers=walkers,
@@ -106,7 +103,7 @@ def estimate(
 
 
 def estimate_all(
-    prepared: Sequence[tuple[Any, tuple[np.uint32, np.uint32]]],
+    prepared: Sequence[tuple[Any, tuple[np.uint32, np.uint32], Transient]],
     engine: Any,
     *,
     target_relative_error: float = 0.01,
@@ -116,14 +113,15 @@ def estimate_all(
 ) -> list[KmcResult]:
     """Long-time diffusivities of lattices, from walks that start in equilibrium.
 
-    A pilot walk chooses the sampling interval, the shortest lag, the duration and, if ``walkers``
-    is None, the number of walkers; other walkers then give the estimate. What the structures of a
-    batch ask for is walked together.
+    The transient gives the shortest lag and with it the sampling interval, a pilot walk the
+    duration and, if ``walkers`` is None, the number of walkers; other walkers then give the
+    estimate. What the structures of a batch ask for is walked together.
 
     Parameters
     ----------
-    prepared : sequence of (lattice prepared by the engine, Philox key of its stream)
-        A key is two uint32 (``morphion.philox.stream_key``).
+    prepared : sequence of (lattice prepared by the engine, Philox key of its stream, transient)
+        A key is two uint32 (``morphion.philox.stream_key``); the transient may be that of a
+        coarser lattice of the same structure.
     engine : CpuEngine or GpuEngine
         The results do not depend on it, but for their ``seconds``.
     target_relative_error : float
@@ -151,8 +149,8 @@ def estimate_all(
         except StopIteration as finished:
             results[index] = finished.value
 
-    for index, (lattice, key) in enumerate(prepared):
-        steps = _steps(lattice.summary, key, target_relative_error, walkers, max_hops)
+    for index, (lattice, key, known) in enumerate(prepared):
+        steps = _steps(lattice.summary, known, key, target_relative_error, walkers, max_hops)
         advance(index, steps, None)
     while open_:
         asked, open_ = open_, {}
@@ -169,13 +167,18 @@ def estimate_all(
 
 
 def _steps(
-    summary: Summary, key, target_relative_error: float, walkers: int | None, max_hops: float
+    summary: Summary,
+    known: Transient,
+    key: tuple[np.uint32, np.uint32],
+    target_relative_error: float,
+    walkers: int | None,
+    max_hops: float,
 ) -> Generator[WalkRequest, Walked, KmcResult]:
     """Everything from the pilot to the result of one lattice: yields requests, is sent walks."""
     if summary.hop_rate == 0:
         return _immobile(summary, walkers or 0)
-    pilot = yield from run_pilot(summary, key, max_hops)
-    plan = make_plan(summary, pilot, target_relative_error, walkers, max_hops)
+    pilot = yield from run_pilot(summary, known, key, max_hops)
+    plan = make_plan(summary, known, pilot, target_relative_error, walkers, max_hops)
     walked = yield WalkRequest(key, 0, plan.walkers, plan.sample_interval, plan.samples)
     return _result(summary, plan, pilot, walked, target_relative_error)
 
@@ -191,8 +194,7 @@ def _result(
     excess = main.curves.slopes(window - late)[:, :3].mean(axis=1) * scale
     lags = plan.sample_interval * np.arange(1, LAGS + 1)
     msd, msd_stderr = mean_and_stderr(main.curves.msd * summary.spacing**2)
-    needed_lag = shortest_lag(summary, found, target_relative_error)
-    reason = plan.reason or _doubt(plan, found, needed_lag, excess, target_relative_error)
+    reason = plan.reason or _doubt(found, excess, target_relative_error)
     efficiency = 0.0
     if found.stderr > 0:
         brownian = 2 * plan.shortest_lag / (3 * plan.walkers * plan.duration)
@@ -217,13 +219,7 @@ def _result(
     )
 
 
-def _doubt(
-    plan: Plan,
-    found: Diffusivity,
-    needed_lag: float,
-    excess: np.ndarray,
-    target_relative_error: float,
-) -> str:
+def _doubt(found: Diffusivity, excess: np.ndarray, target_relative_error: float) -> str:
     """Why the estimate is not to be trusted to the requested error; empty if nothing speaks so.
 
     The diffusivity by early lags is never below that by later ones but for noise: started from
@@ -236,8 +232,6 @@ def _doubt(
             f"relative standard error {found.stderr / found.mean:.3g} "
             f"above the requested {target_relative_error:g}"
         )
-    if plan.shortest_lag < _LAG_MARGIN * needed_lag:
-        return "the pilot overestimated the diffusivity: its lags do not reach the diffusive regime"
     mean, stderr = mean_and_stderr(excess)
     if mean > 3 * stderr:
         return (

@@ -1,5 +1,6 @@
 """Labelling structures: rasterise, then walk or solve, on CPU cores or on a GPU."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import numpy as np
 from numba import get_num_threads
 
 from morphion.config.labels import Labels
-from morphion.config.transport import Transport
+from morphion.config.transport import CoverageShell, Transport
 from morphion.errors import DeviceMemoryError, MorphionWarning, TransportError
 from morphion.exact import ExactSolution, solve
 from morphion.exact.solver_cpu import BYTES_PER_SITE
@@ -18,15 +19,17 @@ from morphion.kmc import KmcResult
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.run import estimate_all
+from morphion.kmc.transient import transient
 from morphion.progress import log
 from morphion.transport import rasterise
-from morphion.transport.checks import require_memory
+from morphion.transport.checks import require_memory, sites_for_shell
 
 # Peak of the lattice and then the walk's tables or the solver's vectors; kmc measured at 200^3.
 _BYTES_PER_SITE = {"kmc": 44, "exact": 8 + BYTES_PER_SITE}
 # Structures that a GPU walks together: their pilots and walkers fill it, and a killed job loses
 # the work on this many.
 TOGETHER = 64
+_FEWEST_SITES = 16  # of any lattice
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def label_structures(
 ) -> list[Label]:
     """Labels of structures, on a device or on CPU cores; they do not depend on which.
 
-    ``seconds`` is the wall time of the walk or the solve, without compilation and rasterising.
+    ``seconds`` is the wall time of the walk or the solve, without compilation, rasterising and the
+    transient that tells the walk's lags.
     ``on_progress`` is told in a few words how far a long label is. Raises TransportError if a
     structure cannot be put on the requested lattice.
     """
@@ -122,6 +126,16 @@ def _lattice(task, transport, labels, device):
     )
 
 
+def _planning_lattice(task, transport, labels):
+    """The coarsest lattice that the shells allow, on CPU cores: it tells the walk's lags."""
+    sites = math.ceil(task.box_length)
+    if isinstance(transport, CoverageShell):
+        thickness = (transport.shell_radius - 0.5) * task.diameter
+        sites = sites_for_shell(task.box_length, thickness)
+    sites = min(labels.lattice, max(sites, _FEWEST_SITES))
+    return rasterise(task.positions, task.box_length, task.diameter, transport, sites)
+
+
 def _solved(task, transport, labels, device, tell) -> Label:
     with _named(task):
         solution = solve(
@@ -143,11 +157,12 @@ def _walked(tasks, transport, labels, device, tell) -> list[Label]:
         try:
             with _named(task):
                 lattice = engine.prepare(_lattice(task, transport, labels, device))
+                known = transient(_planning_lattice(task, transport, labels))
         except DeviceMemoryError:
             if not prepared:
                 raise
             break
-        prepared.append((lattice, task.key))
+        prepared.append((lattice, task.key, known))
     results = estimate_all(
         prepared,
         engine,

@@ -57,12 +57,17 @@ def require_open(is_any_open: bool) -> None:
         raise TransportError("no open lattice site: every site lies inside a particle")
 
 
+def sites_for_shell(box_length: float, thickness: float) -> int:
+    """Fewest sites along an edge of which two span a shell; lengths in voxels."""
+    return math.ceil(2 * box_length / thickness - 1e-9)
+
+
 def require_shell(n: int, box_length: float, thickness: float, sites_met: int) -> None:
     """Raise TransportError if no open site lies in a shell, warn if fewer than two span it.
 
     thickness: r_s - sigma / 2 in voxels; sites_met: open sites found between sigma / 2 and r_s.
     """
-    enough = math.ceil(2 * box_length / thickness - 1e-9)
+    enough = sites_for_shell(box_length, thickness)
     if sites_met == 0:
         raise TransportError(
             f"lattice = {n}: no open site lies in a ligand shell {thickness:.3g} voxels thick at "
