@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphion.kmc.engine import Walked, WalkRequest
-from morphion.kmc.estimator import diffusivity
 from morphion.kmc.tables import Summary
 from morphion.kmc.transient import Transient
 from morphion.kmc.weights import LAGS, LAGS_PER_WINDOW_START, slope_weights
@@ -36,8 +35,10 @@ _LEAST_WINDOWS = LAGS / LAGS_PER_WINDOW_START + 1  # when hops run out
 _BIAS_SHARE = 0.15
 _AXIS_BIAS_SHARE = 1.0
 _LAG_MARGIN = 1.1  # a transient from a coarser lattice may be this much too short
-_LEAST_TIMES = 0.5  # L^2 / (4 pi^2 D): below, hops are too few for the model of the variance
-_INFLATION = (0.8, 4.0)
+# L^2 / (4 pi^2 D). Where few walkers leave the cells they start in, shorter lags save no hops, and
+# so few crossings leave the standard error itself uncertain.
+_LEAST_TIMES = 3.0
+_INFLATION = (0.8, 6.0)
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def run_pilot(
         samples, relative_intercept(transient, sample_interval), LAGS_PER_WINDOW_START
     )
     slopes = walked.curves.slopes(model.weights) * (summary.spacing**2 / (2 * sample_interval))
-    expected_variance = model.relative_variance * mean**2 / PILOT_WALKERS
-    inflation = diffusivity(slopes).stderr ** 2 / expected_variance
+    own = slopes[:, :3].mean(axis=1)
+    inflation = own.var(ddof=1) / mean**2 / model.relative_variance
     return Pilot(float(np.clip(inflation, *_INFLATION)), walked.hops, affordable)
 
 
