@@ -96,10 +96,17 @@ def rows_of(path: Path, case: tuple[str, str, str]) -> list[dict]:
         ]
 
 
+def z_of(row: dict) -> float:
+    return (float(row["diffusivity"]) - float(row["exact"])) / float(row["stderr"])
+
+
 def summarise(rows: list[dict]) -> None:
     """z of those that are not flagged, and the median cost by family."""
     used = [row for row in rows if not row["reason"]]
     print(f"{len(rows)} structures, {len(rows) - len(used)} flagged as not converged")
+    if len(used) < 2:
+        print(f"too few for a spread; z of D: {[round(z_of(row), 2) for row in used]}")
+        return
     z = np.array([(float(r["diffusivity"]) - float(r["exact"])) / float(r["stderr"]) for r in used])
     print(
         f"z of D: mean {z.mean():.3f} +- {1 / math.sqrt(z.size):.3f}, "
