@@ -5,6 +5,7 @@ the residual.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -148,16 +149,9 @@ class GpuSolver:
         return self.device.host(self.scalars)[_SUMS:][:count]
 
 
+@cache
 def compile_kernels(device: CudaDevice) -> None:
     """Compile, or load from a cache, everything that is timed."""
     direct(np.ones((3, 4, 4, 4), np.float32))
-    device.launch(
-        KERNELS,
-        "collect",
-        1,
-        THREADS,
-        device.zeros(1, np.float64),
-        np.int32(0),
-        device.zeros(1, np.float64),
-        np.int32(0),
-    )
+    nothing, none = device.zeros(1, np.float64), np.int32(0)
+    device.launch(KERNELS, "collect", 1, THREADS, nothing, none, nothing, none)
