@@ -12,13 +12,13 @@ import numpy as np
 
 from morphion.errors import TransportError
 from morphion.exact.multigrid import direct
-from morphion.exact.multigrid_gpu import FLOAT32_PER_COARSE_SITE, KERNELS, THREADS, Multigrid, grid
+from morphion.exact.multigrid_gpu import FIELDS, KERNELS, THREADS, Multigrid, grid
 from morphion.gpu import CudaDevice
 from morphion.transport.lattice import Lattice
 
 # Four float64 vectors, six float32 ones (s, z, one of the smoother, three chi), and the coarse
 # levels. An uploaded b comes on top; uploaded weights lie where a chi will.
-BYTES_PER_SITE = 4 * 8 + 6 * 4 + 4 * FLOAT32_PER_COARSE_SITE / 7
+BYTES_PER_SITE = 4 * 8 + 6 * 4 + 4 * FIELDS / 7
 _LARGEST = 1290  # n^3 sites are numbered by 31 bits
 
 # As struct Scalars in finest.cu.
