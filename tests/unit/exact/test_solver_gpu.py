@@ -159,6 +159,19 @@ def test_an_iteration_waits_for_the_device_once():
     assert waits[1] - waits[0] == 3
 
 
+def test_a_solve_allocates_the_bytes_per_site_that_it_asks_for():
+    class Counting(HostDevice):
+        allocated = 0
+
+        def _allocate(self, size):
+            self.allocated += size
+
+    device, n = Counting(), 64
+    solve(random_lattice(n, blocked=0.1), max_iterations=1, device=device)
+    lattice = 2 * 4  # b and the weights, copied
+    assert device.allocated / n**3 == pytest.approx(solver_gpu.BYTES_PER_SITE + lattice, rel=0.03)
+
+
 def test_lattices_that_do_not_fit_are_refused_with_the_one_that_does():
     lattice = random_lattice(32, blocked=0.1)
     with pytest.raises(DeviceMemoryError, match=r"lattice = 32: the exact solver.*has 24 sites"):

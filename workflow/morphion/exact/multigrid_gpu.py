@@ -24,8 +24,7 @@ THREADS = 256  # of a block; a tile of 8 x 32 columns along x, see lattice.cu
 SMALL = 16
 _SMALL_THREADS = 512
 _LONGEST = 16  # sites of a column that one thread walks
-_FIELDS = 8  # of a coarse level; see Coarse in coarse.cu
-FLOAT32_PER_COARSE_SITE = _FIELDS
+FIELDS = 8  # of a coarse level, float32; see Coarse in coarse.cu
 
 # As enum Step in coarse.cu.
 STEPS = (
@@ -103,7 +102,7 @@ class Multigrid:
             lengths, scale = coarsen(lengths)
             self.edges.append(len(lengths))
             scales.append(scale)
-        sizes = [_FIELDS * edge**3 for edge in self.edges]
+        sizes = [FIELDS * edge**3 for edge in self.edges]
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         self.fields = device.empty(int(self.starts[-1]), np.float32)
         self.levels = [self.fields[start:] for start in self.starts[:-1]]
@@ -173,7 +172,7 @@ class Multigrid:
 
     def _of_one_block(self, first: int, steps: list[tuple[str, int]]) -> Launch:
         array, edge = self.device.array, self.edges[-1]
-        bonds = self.device.host(self.levels[-1]).reshape(_FIELDS, edge, edge, edge)[:3]
+        bonds = self.device.host(self.levels[-1]).reshape(FIELDS, edge, edge, edge)[:3]
         root, inverse = direct(bonds)
         program = [(STEPS.index(step), level - first) for step, level in steps]
         starts = self.starts[first:-1] - self.starts[first]

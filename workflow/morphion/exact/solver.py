@@ -88,9 +88,9 @@ def solve(
     chi: a relative residual of 1e-4 typically leaves 1e-6 in D. ``report(axis, iteration,
     relative residual)`` is called after every iteration. The work is done on ``device``, on which
     the lattice's arrays may lie, or on CPU cores if it is None. Results do not depend on the
-    number of threads and are the same in every run; devices and CPU cores agree to about 1e-7 at
-    the same relative residual. Raises TransportError if the work vectors do not fit in memory, and
-    DeviceMemoryError if they do not fit on the device.
+    number of threads and are the same in every run; a device and CPU cores add in different
+    orders, which leaves relative differences of about 1e-12 in the tensor. Raises TransportError if
+    the work vectors do not fit in memory, and DeviceMemoryError if they do not fit on the device.
 
     Source: periodic homogenisation of a reversible walk; Mercier, Slater & Guo, J. Chem. Phys.
     110, 6050 (1999); flexible conjugate gradients and the K-cycle: Notay &

@@ -5,19 +5,20 @@ the residual.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from morphion.errors import TransportError
 from morphion.exact.multigrid import direct
-from morphion.exact.multigrid_gpu import FLOAT32_PER_COARSE_SITE, KERNELS, THREADS, Multigrid, grid
+from morphion.exact.multigrid_gpu import FIELDS, KERNELS, THREADS, Multigrid, grid
 from morphion.gpu import CudaDevice
 from morphion.transport.lattice import Lattice
 
 # Four float64 vectors, six float32 ones (s, z, one of the smoother, three chi), and the coarse
 # levels. An uploaded b comes on top; uploaded weights lie where a chi will.
-BYTES_PER_SITE = 4 * 8 + 6 * 4 + 4 * FLOAT32_PER_COARSE_SITE / 7
+BYTES_PER_SITE = 4 * 8 + 6 * 4 + 4 * FIELDS / 7
 _LARGEST = 1290  # n^3 sites are numbered by 31 bits
 
 # As struct Scalars in finest.cu.
@@ -148,16 +149,9 @@ class GpuSolver:
         return self.device.host(self.scalars)[_SUMS:][:count]
 
 
+@cache
 def compile_kernels(device: CudaDevice) -> None:
     """Compile, or load from a cache, everything that is timed."""
     direct(np.ones((3, 4, 4, 4), np.float32))
-    device.launch(
-        KERNELS,
-        "collect",
-        1,
-        THREADS,
-        device.zeros(1, np.float64),
-        np.int32(0),
-        device.zeros(1, np.float64),
-        np.int32(0),
-    )
+    nothing, none = device.zeros(1, np.float64), np.int32(0)
+    device.launch(KERNELS, "collect", 1, THREADS, nothing, none, nothing, none)

@@ -168,7 +168,7 @@ __device__ __forceinline__ void take(
 }
 
 // One step on one level by the whole grid.
-extern "C" __global__ void __launch_bounds__(256) coarse_step(
+extern "C" __global__ void __launch_bounds__(256, 4) coarse_step(
     int step, float* level, int n, float* below, int n_below, int depth, Combination* found,
     double* partial, int blocks)
 {

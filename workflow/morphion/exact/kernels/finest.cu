@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(256) finest_pre_smooth(
     pre_smooth(Grid{depth}, Finest{n, b, s, x, nullptr});
 }
 
-extern "C" __global__ void __launch_bounds__(256) finest_restrict(
+extern "C" __global__ void __launch_bounds__(256, 4) finest_restrict(
     const float* b, const float* s, float* x, int n, float* below, int n_below, int depth)
 {
     restrict_residual(Grid{depth}, Finest{n, b, s, x, nullptr}, Coarse(below, n_below));
