@@ -1,6 +1,9 @@
 """Hops per second of the walk on a GPU, and its share of the memory bound.
 
-    python benchmarks/kmc_gpu.py [--lattices 75 150 375] [--structures 16] [--walkers 8192]
+    python benchmarks/kmc_gpu.py [--lattices 75 150 375] [--batches 64x675 16x8192]
+
+A batch is structures x walkers of each: 64 x 675 is what labels at 1 % walk together, 16 x 8192
+fills the device.
 
 A site and its six neighbours lie in bricks of 4 x 4 x 2 one-byte codes, the 32-byte sectors of
 memory. A move along x or y leaves the brick at one site in four on either side, along z at one in
@@ -11,6 +14,7 @@ structure stay in the device's cache, a walk can exceed it.
 
 import argparse
 import time
+from itertools import product
 
 import numpy as np
 
@@ -27,7 +31,8 @@ GEOMETRY = Geometry()
 MIX = Structures()
 SECTORS, SECTOR = 3, 32
 SAMPLES = 64
-ROUNDS = 1 << 17
+_COPIES = 20  # in a timing, beside which the wait for the last one is short
+LAUNCH_HOPS = 1 << 34
 
 
 def copy_rate(device) -> float:
@@ -36,10 +41,11 @@ def copy_rate(device) -> float:
     best = float("inf")
     for _ in range(5):
         begin = time.perf_counter()
-        target[...] = source
+        for _ in range(_COPIES):
+            target[...] = source
         device.host(target[:1])
         best = min(best, time.perf_counter() - begin)
-    return 2 * source.nbytes / best
+    return 2 * _COPIES * source.nbytes / best
 
 
 def batch(engine: GpuEngine, n: int, structures: int, walkers: int, hops: float):
@@ -61,8 +67,7 @@ def batch(engine: GpuEngine, n: int, structures: int, walkers: int, hops: float)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lattices", type=int, nargs="+", default=[75, 150, 375])
-    parser.add_argument("--structures", type=int, default=16, help="walked in one launch")
-    parser.add_argument("--walkers", type=int, default=8192, help="of each structure")
+    parser.add_argument("--batches", nargs="+", default=["64x675", "16x8192"])
     parser.add_argument("--hops", type=float, default=2e5, help="of a walker")
     arguments = parser.parse_args()
     device = choose("gpu")
@@ -70,25 +75,25 @@ def main() -> None:
     rate = copy_rate(device)
     bound = rate / (SECTORS * SECTOR)
     print(f"{device.name}: copy {rate / 1e9:.0f} GB/s, bound {bound:.3g} hops/s")
-    print("n     hops/s    sectors/hop  share of bound  prepare one, s  products, s  codes, MB")
-    for n in arguments.lattices:
+    print("sectors/hop by geometry")
+    print("n     batch     hops/s    sectors/hop  bound  prepare one, s  products, s  codes, MB")
+    for n, size in product(arguments.lattices, arguments.batches):
+        structures, walkers = (int(part) for part in size.split("x"))
         # A first launch, whose time does not count, loads the kernels.
         short, _ = batch(engine, n, 1, 128, 1e2)
-        Launch(device, short).run(ROUNDS, lambda samples: None)
-        jobs, preparation = batch(
-            engine, n, arguments.structures, arguments.walkers, arguments.hops
-        )
+        Launch(device, short).run(LAUNCH_HOPS, lambda samples: None)
+        jobs, preparation = batch(engine, n, structures, walkers, arguments.hops)
         launch = Launch(device, jobs)
         launch.states()
         begin = time.perf_counter()
-        launch.run(ROUNDS, lambda samples: None)
+        launch.run(LAUNCH_HOPS, lambda samples: None)
         walked = time.perf_counter() - begin
         hops = int(launch.states()["count"].sum())
         begin = time.perf_counter()
         launch.products()
         reduced = time.perf_counter() - begin
         print(
-            f"{n:<5} {hops / walked:<9.3g} {SECTORS:>11} {hops / walked / bound:>15.2f} "
+            f"{n:<5} {size:<9} {hops / walked:<9.3g} {SECTORS:>11} {hops / walked / bound:>6.2f} "
             f"{preparation:>15.3f} {reduced:>12.3f} {jobs[0][0].codes.nbytes / 1e6:>10.1f}",
             flush=True,
         )

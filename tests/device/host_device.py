@@ -34,7 +34,6 @@ class HostDevice:
 
     xp = np
     name = "host"
-    compute_capability = "0.0"
     multiprocessors = 1
 
     def __init__(self, memory: float = 1e9, backwards: bool = False):
@@ -54,7 +53,7 @@ class HostDevice:
 
     def array(self, values):
         self._allocate(values.nbytes)
-        return np.array(values)
+        return np.array(values, order="C")
 
     def zeros(self, shape, dtype):
         self._allocate(np.prod(shape) * np.dtype(dtype).itemsize)
@@ -65,6 +64,9 @@ class HostDevice:
         array = self.zeros(shape, dtype)
         array.view(np.uint8).fill(255)
         return array
+
+    def clear(self, array):
+        array.fill(0)
 
     def host(self, array):
         return np.array(array)

@@ -14,7 +14,6 @@
 #define __global__
 #define __device__
 #define __shared__ static
-#define __constant__ static const
 #define __restrict__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
@@ -149,9 +148,5 @@ template <class To, class From> static To shim_bits(From value) {
 }
 static long long __double_as_longlong(double value) { return shim_bits<long long>(value); }
 static double __longlong_as_double(long long value) { return shim_bits<double>(value); }
-static int __float_as_int(float value) { return shim_bits<int>(value); }
-static float __int_as_float(int value) { return shim_bits<float>(value); }
 static unsigned __float_as_uint(float value) { return shim_bits<unsigned>(value); }
-static float __uint_as_float(unsigned value) { return shim_bits<float>(value); }
-static unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
 template <class T> static T __ldg(const T* where) { return *where; }

@@ -40,12 +40,12 @@ def test_lattice_is_that_of_the_cpu_bit_for_bit(device, family, index, n):
 
 
 @pytest.mark.parametrize(("family", "index"), FAMILIES)
-@pytest.mark.parametrize("n", [75, 150])
+@pytest.mark.parametrize("n", [75, 150, 375])
 def test_walk_is_that_of_the_cpu_bit_for_bit(device, family, index, n):
     tables = walk_tables(lattice_of(family, index, n))
     request = WalkRequest(stream_key(1, "gpu"), 5, 300, 200 / tables.summary.hop_rate, 50)
     prepared = GpuEngine(device).prepare(lattice_of(family, index, n, device))
-    found = engine_gpu.walk(device, prepared, request, rounds=3000)
+    found = engine_gpu.walk(device, prepared, request, launch_hops=2_000_000)
     expected = engine_cpu.walk(tables, request, threads=4)
     np.testing.assert_array_equal(found.displacements, expected.displacements)
     np.testing.assert_array_equal(found.hops, expected.hops)

@@ -4,7 +4,7 @@ import pytest
 from nvrtc import compile_cubin
 
 from morphion.exact import multigrid_gpu
-from morphion.gpu.source import ARCHITECTURES, OPTIONS, PACKAGE, join
+from morphion.gpu.source import ADDED_BY_CUPY, ARCHITECTURES, OPTIONS, PACKAGE, join
 from morphion.kmc import engine_gpu
 from morphion.transport import raster_gpu
 
@@ -14,7 +14,8 @@ MODULES = (engine_gpu, multigrid_gpu, raster_gpu)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_kernels_compile(module, architecture):
-    assert len(compile_cubin(join(module.KERNELS), architecture, OPTIONS)) > 0
+    options = OPTIONS + ADDED_BY_CUPY
+    assert len(compile_cubin(join(module.KERNELS), architecture, options)) > 0
 
 
 def test_every_kernel_file_belongs_to_a_module():

@@ -43,10 +43,11 @@ def test_an_interrupted_job_continues_to_the_uninterrupted_result(
     label_structures, calls = shard_module.label_structures, []
 
     def killed_at_the_third(tasks, *arguments):
-        calls.extend(task.what for task in tasks)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return label_structures(tasks, *arguments)
+        for task, label in zip(tasks, label_structures(tasks, *arguments), strict=True):
+            calls.append(task.what)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            yield label
 
     monkeypatch.setattr(shard_module, "label_structures", killed_at_the_third)
     output = tmp_path / "killed.zarr"

@@ -36,7 +36,7 @@ def label(
     ] = None,
     walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
     relative_error: Annotated[float, typer.Option(help="kmc: standard error aimed at.")] = 0.01,
-    max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 2e10,
+    max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 5e11,
     relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
     engine: Annotated[Engine, typer.Option(help="auto takes a GPU where there is one.")] = (

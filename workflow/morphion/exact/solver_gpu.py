@@ -92,7 +92,7 @@ class GpuSolver:
         """Start from chi = 0; return (its D_ee, the norm of the right-hand side)."""
         self.scalars = self.device.array(_AT_FIRST)
         for vector in (self.x, self.p, self.q):
-            vector.fill(0)
+            self.device.clear(vector)
         self._over_the_lattice("right_hand_side", self.b, np.int32(axis), self.r, self.s)
         square, bonds = self._sums(2)
         return [bonds / self.total_weight], float(np.sqrt(square))
@@ -118,8 +118,6 @@ class GpuSolver:
 
     def _field(self, values) -> Any:
         """A field of the lattice on the device."""
-        if isinstance(values, np.ndarray):
-            values = np.ascontiguousarray(values)
         return self.device.array(values)
 
     @property

@@ -11,6 +11,7 @@ from morphion.errors import DeviceError, DeviceMemoryError
 from morphion.gpu.source import OPTIONS, join
 from morphion.progress import log
 
+_NOTHING = 'extern "C" __global__ void nothing() {}'
 _USABLE = 0.9  # share of the free memory; the allocator rounds and keeps blocks
 
 
@@ -29,6 +30,8 @@ class CudaDevice:
         self._kernels: dict[tuple[tuple[str, ...], str], Any] = {}
         with self.guard():
             properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+            # A GPU whose compiler is missing is found out here, not in the middle of a label.
+            cupy.RawModule(code=_NOTHING, options=OPTIONS).get_function("nothing")
         self.name = properties["name"].decode()
         self.compute_capability = f"{properties['major']}.{properties['minor']}"
         self.multiprocessors = int(properties["multiProcessorCount"])
@@ -40,21 +43,20 @@ class CudaDevice:
             yield
         except self.xp.cuda.memory.OutOfMemoryError as error:
             self.release()
-            raise DeviceMemoryError(f"the GPU is out of memory: {error}") from error
+            raise DeviceMemoryError(
+                f"the GPU is out of memory: {error}; a coarser lattice takes less, and engine: cpu "
+                "none of it"
+            ) from error
         except self._errors as error:
             raise DeviceError(
-                f"the GPU failed: {error}. Finished structures are kept: run the same command "
-                "again, or on CPU cores with engine: cpu"
+                f"the GPU failed: {error}. Run the same command again (a shard keeps its finished "
+                "structures), or on CPU cores with engine: cpu"
             ) from error
 
     @cached_property
     def _errors(self) -> tuple[type[Exception], ...]:
-        cuda = self.xp.cuda
-        return (
-            cuda.runtime.CUDARuntimeError,
-            cuda.driver.CUDADriverError,
-            cuda.compiler.CompileException,
-        )
+        # The errors of CUDA's runtime and driver are RuntimeErrors, and so is a missing NVRTC.
+        return (RuntimeError, self.xp.cuda.compiler.CompileException)
 
     def launch(
         self, files: tuple[str, ...], kernel: str, blocks: int, threads: int, *arguments: Any
@@ -70,9 +72,9 @@ class CudaDevice:
             function((int(blocks),), (threads,), arguments)
 
     def array(self, values: np.ndarray) -> Any:
-        """Copy of a host array on the device."""
+        """Copy of a host array on the device, in C order; what lies there is not copied."""
         with self.guard():
-            return self.xp.asarray(values)
+            return self.xp.ascontiguousarray(self.xp.asarray(values))
 
     def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
         """Array of zeros on the device."""
@@ -83,6 +85,11 @@ class CudaDevice:
         """Array on the device whose values are not defined."""
         with self.guard():
             return self.xp.empty(shape, dtype)
+
+    def clear(self, array: Any) -> None:
+        """Fill an array on the device with zeros."""
+        with self.guard():
+            array.fill(0)
 
     def host(self, array: Any) -> np.ndarray:
         """Copy of a device array on the host; waits for the kernels that fill it."""
@@ -119,7 +126,8 @@ class CudaDevice:
 def choose(engine: str) -> CudaDevice | None:
     """The device of engine ``auto``, ``cpu`` or ``gpu``; None stands for CPU cores.
 
-    ``auto`` takes a GPU where there is one. Raises DeviceError if ``gpu`` finds none.
+    ``auto`` takes a GPU that works and says why if there is none. Raises DeviceError if ``gpu``
+    finds none.
     """
     if engine == "cpu":
         return None
@@ -127,7 +135,7 @@ def choose(engine: str) -> CudaDevice | None:
         raise DeviceError(f"engine = {engine}: known are auto, cpu and gpu")
     try:
         device = CudaDevice()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:  # the latter from a CuPy older than its NumPy
         reason = f"CuPy cannot be imported ({error})"
     except DeviceError as error:
         reason = str(error.__cause__ or error)
@@ -139,4 +147,5 @@ def choose(engine: str) -> CudaDevice | None:
             f"engine = gpu, but no GPU can be used: {reason}. Ask for a node with a GPU and use "
             "the environment cuda12 or cuda13, or set engine to cpu or auto"
         )
+    log(f"engine: CPU cores ({reason})")
     return None

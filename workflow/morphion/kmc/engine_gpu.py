@@ -29,8 +29,8 @@ KERNELS = (
 _THREADS = 128
 _FIELD_THREADS = 256
 _FIELD_BLOCKS_PER_MULTIPROCESSOR = 8
-# Of a launch: a fraction of a second, after which progress is shown and a signal is heard.
-_ROUNDS = 1 << 17
+# Hops of a launch: seconds, after which progress is shown and a signal is heard.
+_LAUNCH_HOPS = 1 << 34
 _LARGEST_LATTICE = 1600  # addresses of sites have 32 bits
 _SHARE = 0.8  # of the usable memory that a batch of walkers takes
 
@@ -83,8 +83,8 @@ class GpuEngine:
 
     name = "gpu"
 
-    def __init__(self, device: CudaDevice, rounds: int = _ROUNDS):
-        self.device, self.rounds = device, rounds
+    def __init__(self, device: CudaDevice, launch_hops: int = _LAUNCH_HOPS):
+        self.device, self.launch_hops = device, launch_hops
 
     def prepare(self, lattice: Lattice) -> DeviceTables:
         """Codes, palette and summary of a lattice, whose arrays may lie on the device already.
@@ -145,7 +145,7 @@ class GpuEngine:
                     raise
                 continue
             launch.run(
-                self.rounds,
+                self.launch_hops,
                 lambda samples, before=done: report and report((before + samples) / total),
             )
             products, counts = launch.products(), launch.states()["count"]
@@ -203,12 +203,13 @@ def _fitting(
 class Launch:
     """A batch of walkers on the device: allocated, started, and then run to its end.
 
-    Raises DeviceMemoryError if it does not fit.
+    All lattices have one number of sites an edge. Raises DeviceMemoryError if the batch does not
+    fit.
     """
 
     def __init__(self, device: CudaDevice, batch: list[tuple[DeviceTables, WalkRequest]]):
         self.device = device
-        self.n = batch[0][0].summary.n
+        (self.n,) = {table.summary.n for table, _ in batch}
         tables = {id(table): table for table, _ in batch}
         structure = {key: i for i, key in enumerate(tables)}
         jobs = np.zeros(len(batch), _JOB)
@@ -222,14 +223,14 @@ class Launch:
             rows += request.walkers
             samples += request.walkers * request.samples
         walkers = [request.walkers for _, request in batch]
-        self.total_samples = samples
+        self.rows = rows
         self.blocks = _blocks(device, walkers, _THREADS)
         self.product_blocks = _blocks(device, walkers, _THREADS // LAGS)
         self.jobs = device.array(jobs.view(np.uint8))
         palettes = [table.palette for table in tables.values()]
-        spacing = batch[0][0].summary.spacing
         self.b = device.array(np.stack([p.b for p in palettes]))
-        self.residence = device.array(np.stack([p.residence(spacing) for p in palettes]))
+        residence = [t.palette.residence(t.summary.spacing) for t in tables.values()]
+        self.residence = device.array(np.stack(residence))
         self.state = device.empty(rows * _STATE.itemsize, np.uint8)
         self.displacements = device.empty((samples, 3), np.int32)
         self.curves = device.empty((rows, LAGS, len(COMPONENTS)), np.float64)
@@ -247,8 +248,13 @@ class Launch:
             self.displacements,
         )
 
-    def run(self, rounds: int, tell: Callable[[int], object]) -> None:
-        """Walk until every walker has ended; ``tell`` hears the samples taken after each launch."""
+    def run(self, launch_hops: int, tell: Callable[[int], object]) -> None:
+        """Walk until every walker has ended; ``tell`` hears the samples taken after each launch.
+
+        A launch makes about ``launch_hops`` hops.
+        """
+        # Of two hops a walker; a million take a second or two, however few walkers there are.
+        rounds = min(max(launch_hops // (2 * self.rows), 1), 1 << 20)
         while True:
             progress = self.device.zeros(2, np.uint64)
             self._launch(
@@ -289,10 +295,12 @@ def _blocks(device: CudaDevice, walkers: list[int], per_block: int) -> tuple[int
     return job.size, device.array(job), device.array(first)
 
 
-def walk(device: CudaDevice, tables: DeviceTables, request: WalkRequest, rounds: int) -> Walk:
+def walk(
+    device: CudaDevice, tables: DeviceTables, request: WalkRequest, launch_hops: int = _LAUNCH_HOPS
+) -> Walk:
     """Walk one request and bring everything back: what the engines are compared by."""
     launch = Launch(device, [(tables, request)])
-    launch.run(rounds, lambda samples: None)
+    launch.run(launch_hops, lambda samples: None)
     states = launch.states()
     shape = (request.walkers, request.samples, 3)
     displacements = device.host(launch.displacements).reshape(shape)

@@ -79,8 +79,9 @@ class Transient:
 def transient(lattice: Lattice) -> Transient:
     """Transient of the cations on a lattice, good to a tenth in the lag at which it is small.
 
-    A lattice of the same structure that is just fine enough for its shells will do. The result
-    does not depend on the number of threads.
+    A lattice of the same structure that is just fine enough for its shells will do. With another
+    number of threads times and weights differ by rounding, some 1e-10, which the digits of
+    ``diffusivity`` and the steps of ``settled`` absorb.
     """
     bonds = Bonds(lattice)
     diffusivity, modes = np.empty(3), []

@@ -7,7 +7,7 @@ from typing import Any
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
 from morphion.gpu import CudaDevice
-from morphion.labels.label import Label, Task, at_once, label_structures
+from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
 from morphion.structures.files import read_structure
@@ -29,19 +29,13 @@ def label_files(
     key = stream_key(seed, "kmc-file")
     tasks = [Task(s.positions, s.box_length, s.diameter, key, str(s.path)) for s in structures]
     results = []
-    group = at_once(labels, device)
     with progress("labels", len(tasks), "structures") as report:
-        for first in range(0, len(tasks), group):
-            found = label_structures(
-                tasks[first : first + group],
-                transport,
-                labels,
-                device,
-                lambda note: report.advance(0, note=f"({note})"),
-            )
-            for task, label in zip(tasks[first : first + group], found, strict=True):
-                results.append(_for_people(task, label, labels))
-                report.advance()
+        found = label_structures(
+            tasks, transport, labels, device, lambda note: report.advance(0, note=f"({note})")
+        )
+        for task, label in zip(tasks, found, strict=True):
+            results.append(_for_people(task, label, labels))
+            report.advance()
     return results
 
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from morphion.kmc import KmcResult
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.run import estimate_all
-from morphion.kmc.transient import transient
+from morphion.kmc.transient import Transient, transient
 from morphion.progress import log
 from morphion.transport import rasterise
 from morphion.transport.checks import require_memory, sites_for_shell
@@ -71,37 +72,27 @@ class Label:
     doubt: str = ""
 
 
-def at_once(labels: Labels, device: CudaDevice | None) -> int:
-    """Structures that are best labelled by one call of :func:`label_structures`."""
-    return TOGETHER if device is not None and labels.method == "kmc" else 1
-
-
 def label_structures(
     tasks: Sequence[Task],
     transport: Transport,
     labels: Labels,
     device: CudaDevice | None = None,
     on_progress: Callable[[str], None] | None = None,
-) -> list[Label]:
-    """Labels of structures, on a device or on CPU cores; they do not depend on which.
+) -> Iterator[Label]:
+    """Labels of structures, one after another, on a device or on CPU cores.
 
-    ``seconds`` is the wall time of the walk or the solve, without compilation, rasterising and the
-    transient that tells the walk's lags.
-    ``on_progress`` is told in a few words how far a long label is. Raises TransportError if a
-    structure cannot be put on the requested lattice.
+    Walks are the same bit for bit on both, exact solutions to about 1e-12. On a device structures
+    walk together, and CPU cores meanwhile find the lags of the next ones. ``seconds`` is the wall
+    time of the walk or the solve, without compilation, rasterising and the transient that tells the
+    walk's lags. ``on_progress`` is told in a few words how far a long label is. Raises
+    TransportError if a structure cannot be put on the requested lattice.
     """
     tell = on_progress or (lambda _: None)
-    found: list[Label] = []
-    while len(found) < len(tasks):
-        rest = tasks[len(found) :]
-        if labels.method == "exact":
-            found.append(_solved(rest[0], transport, labels, device, tell))
-        else:
-            found += _walked(rest, transport, labels, device, tell)
-    for task, label in zip(tasks, found, strict=True):
+    found = _walks if labels.method == "kmc" else _solutions
+    for task, label in zip(tasks, found(tasks, transport, labels, device, tell), strict=True):
         if label.doubt:
             log(f"{task.what}: not converged: {label.doubt}")
-    return found
+        yield label
 
 
 @contextmanager
@@ -136,33 +127,50 @@ def _planning_lattice(task, transport, labels):
     return rasterise(task.positions, task.box_length, task.diameter, transport, sites)
 
 
-def _solved(task, transport, labels, device, tell) -> Label:
-    with _named(task):
-        solution = solve(
-            _lattice(task, transport, labels, device),
-            relative_residual=labels.relative_residual,
-            report=lambda axis, iteration, residual: tell(
-                f"axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e}"
-            ),
-            device=device,
-        )
-    return _from_solution(solution)
+def _solutions(tasks, transport, labels, device, tell) -> Iterator[Label]:
+    for task in tasks:
+        with _named(task):
+            solution = solve(
+                _lattice(task, transport, labels, device),
+                relative_residual=labels.relative_residual,
+                report=lambda axis, iteration, residual: tell(
+                    f"axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e}"
+                ),
+                device=device,
+            )
+        yield _from_solution(solution)
 
 
-def _walked(tasks, transport, labels, device, tell) -> list[Label]:
-    """Labels of one or more of the first tasks: of as many as fit on the device together."""
+def _walks(tasks, transport, labels, device, tell) -> Iterator[Label]:
     engine = CpuEngine(get_num_threads()) if device is None else GpuEngine(device)
+    together = 1 if device is None else TOGETHER
+    ahead = 0 if device is None else TOGETHER
+    with ThreadPoolExecutor(1) as pool:
+        lags: list[Future[Transient]] = []
+        done = 0
+        while done < len(tasks):
+            for task in tasks[len(lags) : done + together + ahead]:
+                with _named(task):
+                    lags.append(pool.submit(transient, _planning_lattice(task, transport, labels)))
+            group = list(zip(tasks[done : done + together], lags[done:], strict=False))
+            for label in _walked(group, engine, transport, labels, device, tell):
+                done += 1
+                yield label
+
+
+def _walked(group, engine, transport, labels, device, tell) -> list[Label]:
+    """Labels of one or more of the first of a group: of as many as fit on the device together."""
     prepared = []
-    for task in tasks[: at_once(labels, device)]:
+    for task, lags in group:
+        tell(f"preparing {len(prepared) + 1} of {len(group)}")
         try:
             with _named(task):
                 lattice = engine.prepare(_lattice(task, transport, labels, device))
-                known = transient(_planning_lattice(task, transport, labels))
         except DeviceMemoryError:
             if not prepared:
                 raise
             break
-        prepared.append((lattice, task.key, known))
+        prepared.append((lattice, task.key, lags.result()))
     results = estimate_all(
         prepared,
         engine,

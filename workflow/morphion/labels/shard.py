@@ -10,7 +10,7 @@ from morphion import provenance, store
 from morphion.config import Config
 from morphion.config.load import block
 from morphion.gpu import choose
-from morphion.labels.label import Label, Task, at_once, label_structures
+from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import log, progress
 from morphion.provenance import digest
@@ -53,21 +53,19 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     left = [i for i in range(count) if finished[i] is None]
     if len(left) < count:
         log(f"{output}: continues after {count - len(left)} of {count} structures")
-    group = at_once(config.labels, device)
+    tasks = [_task(config, set_, data, i) for i in left]
     with progress(f"labels {set_}", count, "structures", done=count - len(left)) as report:
-        for first in range(0, len(left), group):
-            indices = left[first : first + group]
-            labels = label_structures(
-                [_task(config, set_, data, i) for i in indices],
-                config.transport,
-                config.labels,
-                device,
-                lambda note: report.advance(0, note=f"({note})"),
-            )
-            for i, label in zip(indices, labels, strict=True):
-                finished[i] = _entries(label)
-                partial.save(f"{i:06d}", finished[i])
-                report.advance(note=_note(finished[i]))
+        labels = label_structures(
+            tasks,
+            config.transport,
+            config.labels,
+            device,
+            lambda note: report.advance(0, note=f"({note})"),
+        )
+        for i, label in zip(left, labels, strict=True):
+            finished[i] = _entries(label)
+            partial.save(f"{i:06d}", finished[i])
+            report.advance(note=_note(finished[i]))
     store.write(
         output,
         _assemble(finished, data, config),

@@ -10,7 +10,9 @@ from morphion.errors import MorphionWarning, TransportError
 
 SMALLEST = 16
 _RESERVE = 0.95  # share of the available memory that a lattice may take
-LARGEST_SPREAD = 87.0  # kT; exp(-87.3) is the smallest normal float32
+# kT; exp(-87.3) is the smallest normal float32. With the smallest diffusivity 1.2e-38 the least b
+# is 1.4e-38, normal as well: a GPU takes smaller float32 numbers for 0.
+LARGEST_SPREAD = 87.0
 
 
 def require_sites(n: int) -> None:

@@ -6,7 +6,7 @@ from morphion.config.transport import CoverageShell
 from morphion.gpu import CudaDevice
 from morphion.transport import checks
 from morphion.transport.coverage import REACH, model_parameters
-from morphion.transport.lattice import Lattice
+from morphion.transport.lattice import SMALLEST_DIFFUSIVITY, Lattice
 
 KERNELS = ("gpu/kernels/elementary.cu", "transport/kernels/coverage.cu")
 _THREADS = 256
@@ -24,6 +24,7 @@ def rasterise(
     """Lattice with its arrays on the device; see :func:`morphion.transport.rasterise`."""
     shell, width = model.shell_radius * diameter, model.shell_width * diameter
     geometry = [box_length, (diameter / 2) ** 2, shell, width, shell + REACH * width]
+    parameters = [*geometry, *model_parameters(model), SMALLEST_DIFFUSIVITY]
     diffusivity = device.empty((n, n, n), np.float32)
     energy = device.empty((n, n, n), np.float32)
     # Lowest and highest energy, in the order of unsigned integers, and the sites in a shell.
@@ -36,7 +37,7 @@ def rasterise(
         _THREADS,
         device.array(positions),
         np.int32(len(positions)),
-        device.array(np.array([*geometry, *model_parameters(model)], np.float64)),
+        device.array(np.array(parameters, np.float64)),
         np.int32(n),
         diffusivity,
         energy,

@@ -161,7 +161,8 @@ extern "C" __global__ void finish(
 {
     int site = blockIdx.x * blockDim.x + threadIdx.x;
     if (site >= sites) return;
-    double value = x[site] + scalars->alpha * p[site];
+    double value = x[site];
+    if (scalars->alpha != 0.0) value += scalars->alpha * p[site];  // p of a step not taken may be NaN
     x[site] = value;
     chi[site] = (float)value;
 }

@@ -4,6 +4,7 @@
 struct Model {
     double box_length, core2, shell, width, reach;
     double solvent_diffusivity, shell_diffusivity, affinity, friction, extra_affinity;
+    double smallest_diffusivity;
 };
 
 // Order of floats as that of unsigned integers.
@@ -89,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) coverage(
         double d = (m.solvent_diffusivity + (m.shell_diffusivity - m.solvent_diffusivity) * c1)
             * exp_same(-m.friction * c2);
         float u = (float)(-m.affinity * c1 - m.extra_affinity * c2);
-        diffusivity[s] = (float)(d > 1.2e-38 ? d : 1.2e-38);
+        diffusivity[s] = (float)(d > m.smallest_diffusivity ? d : m.smallest_diffusivity);
         energy[s] = u;
         atomicMin(&low, ordered(u));
         atomicMax(&high, ordered(u));
