@@ -95,8 +95,9 @@ class ResistorTraining(Training):
     """Steps are cheap, and the labels of an exact solver reward a long, fast start."""
 
     learning_rate: float = Field(
-        5e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+        1e-2, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
+    batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
     max_epochs: PositiveInt = Field(60, description="passes over the training set at most")
     max_gradient: float | None = Field(
         1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
@@ -123,6 +124,9 @@ class ResistorNetwork(Block):
     neurons: PositiveInt = Field(64, description="neurons of the dense layers")
     tensor_weight: float = Field(
         0.3, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
+    )
+    members: PositiveInt = Field(
+        1, description="networks whose mean predicts and whose disagreement enters the spread"
     )
     training: ResistorTraining = ResistorTraining()
 

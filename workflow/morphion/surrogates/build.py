@@ -1,6 +1,7 @@
 """The network of a configuration block."""
 
 from morphion.config.surrogates import Network, PaperNetwork, PeriodicNetwork, ResistorNetwork
+from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.networks import DenseOnDescriptor, PaperCNN, PeriodicCNN, Surrogate3D
 from morphion.surrogates.resistor import Resistors
 
@@ -16,5 +17,7 @@ def build(block: Network, size: int) -> Surrogate3D:
     if isinstance(block, PeriodicNetwork):
         return PeriodicCNN(block, size)
     if isinstance(block, ResistorNetwork):
+        if block.members > 1:
+            return Ensemble(lambda: Resistors(block), block.members)
         return Resistors(block)
     return DenseOnDescriptor(block, size)

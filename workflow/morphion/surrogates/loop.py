@@ -115,18 +115,21 @@ class Loop:
         load_tensors(self._model, self._best, where="the best epoch")
         return self._position
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """D* of structures as they are, float64 [len(rows)], each predicted by one rank."""
+    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """D* of structures as they are and its relative disagreement between the members of an
+        ensemble, float64 [len(rows)], each predicted by one rank."""
         self._model.eval()
-        found = np.zeros(len(rows))
+        found = np.zeros((2, len(rows)))
         ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
         mine = np.arange(ranks.rank, len(rows), ranks.count)
         with torch.inference_mode(), self._precision.autocast():
             for start in range(0, len(mine), size):
                 part = mine[start : start + size]
                 output = self._model(self._inputs.batch(rows[part], None))
-                found[part] = self._model.diffusivity(output).double().cpu().numpy()
-        return ranks.sum(found)
+                for row, read in enumerate((self._model.diffusivity, self._model.disagreement)):
+                    found[row, part] = read(output).double().cpu().numpy()
+        prediction, disagreement = ranks.sum(found)
+        return prediction, disagreement
 
     def _resume(self) -> None:
         ranks = self._ranks
@@ -214,8 +217,8 @@ class Loop:
         self, rate: float, speed: float, loader: float, started: float, before: float
     ) -> None:
         position = self._position
-        errors = self.predict(self._validation_rows) - self._labels[self._validation_rows]
-        validation = float(np.mean(errors**2))
+        predicted, _ = self.predict(self._validation_rows)
+        validation = float(np.mean((predicted - self._labels[self._validation_rows]) ** 2))
         if not math.isfinite(validation):
             raise SurrogateError(
                 f"the validation loss is {validation} after epoch {position.epoch}: training "

@@ -22,6 +22,8 @@ Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 class Surrogate3D(nn.Module):
     """What the networks share: standardised inputs, the head, and the weights they start from."""
 
+    OUTPUT = "D* = exp(log_mean + log_scale f)"
+
     def __init__(self, input_shape: tuple[int, ...]):
         super().__init__()
         self.register_buffer("input_mean", torch.zeros(input_shape))
@@ -58,6 +60,14 @@ class Surrogate3D(nn.Module):
     def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
         """D* [B] in what ``forward`` returned."""
         return output
+
+    def mean(self, output: torch.Tensor) -> torch.Tensor:
+        """What ``forward`` returned, averaged over the members of an ensemble."""
+        return output
+
+    def disagreement(self, output: torch.Tensor) -> torch.Tensor:
+        """Relative standard deviation of D* between members [B]; 0 for a single network."""
+        return torch.zeros_like(self.diffusivity(output))
 
     def errors(
         self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor

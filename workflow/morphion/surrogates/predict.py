@@ -29,9 +29,10 @@ _SAME_LENGTH = 1e-5  # relative; coordinates and boxes are stored in single prec
 class Surrogate:
     """A trained network: positions in, D* and its spread out.
 
-    The spread is one standard deviation of label - prediction: the relative root mean square
-    residual on the validation set of the training, times the prediction. It contains the noise of
-    the labels, and knows nothing of how unlike the training set a structure is.
+    The spread is one standard deviation of label - prediction, fitted to the validation set of the
+    training: a share of the prediction, and for an ensemble the members' disagreement beside it
+    (``morphion.surrogates.ensemble``). It contains the noise of the labels; that of a single
+    network knows nothing of how unlike the training set a structure is.
     """
 
     def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
@@ -73,7 +74,7 @@ class Surrogate:
 
     @property
     def relative_spread(self) -> float:
-        """Spread over prediction."""
+        """Spread over prediction where the members of an ensemble agree, or there is but one."""
         return self.description.relative_spread
 
     def predict(
@@ -86,9 +87,12 @@ class Surrogate:
         takes any box that has room for its cutoff, since it measures in sphere diameters.
         """
         outputs = self._outputs(positions, box_length, diameter)
-        found = [self._model.diffusivity(output).double().cpu().numpy() for output in outputs]
-        prediction = np.concatenate([np.empty(0), *found])
-        return prediction, self.relative_spread * prediction
+        prediction, disagreement = (
+            np.concatenate([np.empty(0), *(read(one).double().cpu().numpy() for one in outputs)])
+            for read in (self._model.diffusivity, self._model.disagreement)
+        )
+        factor = self.description.disagreement_factor
+        return prediction, prediction * np.hypot(self.relative_spread, factor * disagreement)
 
     @property
     def any_box(self) -> bool:
@@ -113,7 +117,8 @@ class Surrogate:
                 "no tensor; a resistor network does"
             )
         outputs = self._outputs(positions, box_length, diameter)
-        return np.concatenate([np.empty((0, 3, 3)), *(o.double().cpu().numpy() for o in outputs)])
+        means = [self._model.mean(output).double().cpu().numpy() for output in outputs]
+        return np.concatenate([np.empty((0, 3, 3)), *means])
 
     def _outputs(
         self, positions: np.ndarray, box_length: float, diameter: float

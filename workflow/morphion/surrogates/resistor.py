@@ -140,6 +140,8 @@ class _Round(nn.Module):
 class Resistors(Surrogate3D):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
+    OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
+
     def __init__(self, block: ResistorNetwork):
         super().__init__(())
         self._near, self._far = block.near, block.cutoff
