@@ -58,6 +58,13 @@ def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, 
     assert set(found) <= {"structures", "label", "dataset", "total"}
 
 
+def test_a_packed_data_set_needs_no_structures_and_no_labels(snakemake, tmp_path, tiny):
+    (tmp_path / "packed.zarr.zip").touch()
+    target = "results/tiny/dataset/round0.zarr"
+    found = dry_run(snakemake, tmp_path, tiny(labelled=str(tmp_path / "packed.zarr.zip")), target)
+    assert set(found) == {"unpack", "total"}
+
+
 def test_no_other_configuration_leaks_into_a_run(snakemake, tmp_path, tiny):
     """Snakemake merges a default configuration file into the one that is asked for."""
     (tmp_path / "config").mkdir()

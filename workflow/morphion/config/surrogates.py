@@ -99,6 +99,7 @@ class ResistorTraining(Training):
     )
     batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
     max_epochs: PositiveInt = Field(60, description="passes over the training set at most")
+    patience: PositiveInt = Field(60, description="epochs without a better validation loss")
     max_gradient: float | None = Field(
         1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
