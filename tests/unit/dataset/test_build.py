@@ -119,7 +119,9 @@ def test_loadings_are_made_of_the_test_split(tmp_path, config):
 def packed(tmp_path, config):
     """Ten labelled structures, their data set, and that in one file."""
     config = config.model_copy(
-        update={"structures": config.structures.model_copy(update=dict(rsa=10, chain=0, gapped=0))}
+        update={
+            "structures": config.structures.model_copy(update={"rsa": 10, "chain": 0, "gapped": 0})
+        }
     )
     shard = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
     build_dataset(config, [shard[0]], [shard[1]], tmp_path / "r0.zarr", round_=0)
