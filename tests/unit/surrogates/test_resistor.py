@@ -169,6 +169,12 @@ def test_a_lonely_particle_is_no_obstacle(network):
     assert (np.linalg.eigvalsh(found[0]) > 0).all()
 
 
+def test_particles_that_do_not_meet_leave_the_solvent(network):
+    found = tensors(network, [[[2.0, 2, 2], [14, 14, 14]]])[0]
+    np.testing.assert_allclose(found, found[0, 0] * np.eye(3))
+    assert found[0, 0] > 0
+
+
 def test_a_box_without_room_for_the_cutoff_is_refused(network):
     with pytest.raises(SurrogateError, match=r"box edge is 4 sphere diameters.*cutoff = 2\.2"):
         graph_of(make_positions(1), box=20.0)

@@ -55,7 +55,8 @@ def potentials(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     drive = conductance[:, None] * graph.separation.double()
     load = drive.new_zeros((structures * particles, 3))
     load.index_add_(0, graph.first, -drive).index_add_(0, graph.second, drive)
-    mean = diagonal.mean(1, keepdim=True)
+    # Where no two particles meet there is nothing to solve, and the potentials are 0.
+    mean = diagonal.mean(1, keepdim=True).clamp_min(1e-30)
     torch.diagonal(matrix, dim1=1, dim2=2).add_(diagonal + _GROUND * mean)
     # Fixes the mean of the potentials, which Kirchhoff leaves free.
     matrix += (mean / particles)[:, :, None]
@@ -100,7 +101,9 @@ def _both_ends(particle: torch.Tensor, first: torch.Tensor, second: torch.Tensor
     return torch.cat((one + other, one * other), 1)
 
 
-def _gather_ends(message: torch.Tensor, first, second, count: int) -> torch.Tensor:
+def _gather_ends(
+    message: torch.Tensor, first: torch.Tensor, second: torch.Tensor, count: int
+) -> torch.Tensor:
     """Sums [count, C] over the pairs of each particle of messages [E, C]."""
     total = message.new_zeros((count, message.shape[1]))
     return total.index_add(0, first, message).index_add(0, second, message)
@@ -239,9 +242,9 @@ class Resistors(Surrogate3D):
         near, around = graph.near, [particle]
         near_switch, near_features = _switch(distance[near] / self._near), features[near]
         angles = _chebyshev(graph.cosine)
-        for round_ in self.rounds:
+        for round_, to_particle in zip(self.rounds, self.messages, strict=True):
             near_features = round_(graph, near_features, particle, near_switch, angles)
-            message = near_switch * self.messages[len(around) - 1](near_features)
+            message = near_switch * to_particle(near_features)
             particle = _gather_ends(message, graph.first[near], graph.second[near], count)
             around.append(particle)
         correction = near_switch * self.conductance(near_features)
