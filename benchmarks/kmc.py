@@ -14,6 +14,8 @@ from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.exact import solve
 from morphion.kmc import engine_cpu, estimate
+from morphion.kmc.engine import WalkRequest
+from morphion.kmc.palette import quantised
 from morphion.kmc.tables import WORDS, walk_tables
 from morphion.philox import stream_key
 from morphion.structures.families import generate
@@ -40,12 +42,12 @@ def hops_per_second(n: int, hops: float) -> tuple[float, float]:
     tables = walk_tables(lattice)
     preparation = time.perf_counter() - begin
     key = stream_key(1, "benchmark")
-    duration = hops / WALKERS / tables.hop_rate
-    engine_cpu.walk(tables, key, 0, WALKERS, duration / 1e4, 1)
+    duration = hops / WALKERS / tables.summary.hop_rate
+    engine_cpu.walk(tables, WalkRequest(key, 0, WALKERS, duration / 1e4, 1))
     best = 0.0
     for _ in range(REPETITIONS):
         begin = time.process_time()
-        walk = engine_cpu.walk(tables, key, 0, WALKERS, duration / 64, 64)
+        walk = engine_cpu.walk(tables, WalkRequest(key, 0, WALKERS, duration / 64, 64))
         best = max(best, walk.hops.sum() / (time.process_time() - begin))
     return best, preparation
 
@@ -57,7 +59,7 @@ def labels(target: float) -> None:
     for family, index in LABELLED:
         lattice = lattice_of(family, index, 75)
         result = estimate(lattice, 1, target_relative_error=target)
-        z = (result.diffusivity - solve(lattice).diffusivity) / result.stderr
+        z = (result.diffusivity - solve(quantised(lattice)).diffusivity) / result.stderr
         print(
             f"{family:>6} {index:>3} {result.diffusivity:>14.5f} "
             f"{result.stderr / result.diffusivity:>11.4f} {z:>6.2f} {result.hops / 1e6:>13.1f} "

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, poisson
 
-from morphion.kmc.engine_cpu import walk
+from morphion.kmc.engine import WalkRequest
+from morphion.kmc.engine_cpu import walk as walk_request
+from morphion.kmc.palette import quantised
 from morphion.kmc.tables import start_sites, walk_tables
 from morphion.philox import generator, stream_key
 from morphion.transport.lattice import Lattice
@@ -18,6 +20,10 @@ def rough_lattice(blocked=0.15):
     diffusivity = random.uniform(0.1, 1.0, (N, N, N))
     diffusivity[random.random((N, N, N)) < blocked] = 0.0
     return Lattice.from_fields(diffusivity, random.uniform(-1.0, 1.0, (N, N, N)), 1.5)
+
+
+def walk(tables, key, first_walker, walkers, interval, samples):
+    return walk_request(tables, WalkRequest(key, first_walker, walkers, interval, samples))
 
 
 def exit_rates(lattice):
@@ -42,9 +48,9 @@ def test_hops_on_a_uniform_lattice_are_a_poisson_process():
 @pytest.mark.parametrize("share", [0.2, 1.0, 3.0])
 def test_first_residence_is_exponential_at_every_site(share):
     """The share of walkers that have not hopped by time t is the mean of exp(-rate t) over pi."""
-    lattice = rough_lattice()
-    tables = walk_tables(lattice)
-    time = share / tables.hop_rate
+    tables = walk_tables(rough_lattice())
+    lattice = quantised(rough_lattice())
+    time = share / tables.summary.hop_rate
     stayed = (walk(tables, KEY, 0, 100_000, time, 1).hops == 0).mean()
     weight = lattice.weight / lattice.weight.sum(dtype=np.float64)
     expected = (weight * np.exp(-exit_rates(lattice) * time)).sum()
@@ -53,10 +59,10 @@ def test_first_residence_is_exponential_at_every_site(share):
 
 @pytest.mark.parametrize("hops", [1, 40])
 def test_walkers_stay_in_equilibrium(hops):
-    lattice = rough_lattice()
-    tables = walk_tables(lattice)
+    tables = walk_tables(rough_lattice())
+    lattice = quantised(rough_lattice())
     walkers = 200_000
-    moved = walk(tables, KEY, 0, walkers, hops / tables.hop_rate, 1).displacements[:, 0]
+    moved = walk(tables, KEY, 0, walkers, hops / tables.summary.hop_rate, 1).displacements[:, 0]
     start = np.stack(
         np.unravel_index(start_sites(tables, KEY, 0, walkers), lattice.b.shape), axis=1
     )
@@ -71,9 +77,11 @@ def test_walkers_stay_in_equilibrium(hops):
 def test_short_time_diffusivity_is_the_mean_local_one():
     """Before walkers meet their surroundings, MSD / 2t along an axis is sum b_i b_j / sum pi."""
     tables = walk_tables(rough_lattice())
-    time = 0.02 / tables.hop_rate
+    time = 0.02 / tables.summary.hop_rate
     moved = walk(tables, KEY, 0, 1_000_000, time, 1).displacements[:, 0].astype(np.float64)
-    local = moved**2 * tables.spacing**2 / (2 * time)
+    local = moved**2 * tables.summary.spacing**2 / (2 * time)
     stderr = local.std(axis=0) / 1000
     # The correlation of successive hops lowers it by up to the share of second hops, 2 %.
-    assert (np.abs(local.mean(axis=0) - tables.axis_bound) < 3 * stderr + 0.01 * local.mean()).all()
+    assert (
+        np.abs(local.mean(axis=0) - tables.summary.axis_bound) < 3 * stderr + 0.01 * local.mean()
+    ).all()

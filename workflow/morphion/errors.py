@@ -21,12 +21,24 @@ class StoreError(MorphionError):
     """A Zarr store that is missing, of another kind, truncated or altered."""
 
 
+class VerdictError(MorphionError):
+    """Labels that do not agree with the exact solution of their lattice."""
+
+
 class SurrogateError(MorphionError):
     """A checkpoint or data set that a network cannot use, or a training that diverged."""
 
 
 class SelectionError(MorphionError):
     """An annealing store from which the requested structures cannot be selected."""
+
+
+class DeviceError(MorphionError):
+    """A GPU that was asked for and is not there, or that failed."""
+
+
+class DeviceMemoryError(DeviceError):
+    """Something that does not fit in the memory of the GPU."""
 
 
 class MorphionWarning(UserWarning):

@@ -5,8 +5,10 @@ import pytest
 from kmc_lattices import random_lattice, with_pocket
 from numba import njit
 
-from morphion.kmc.engine_cpu import walk
+from morphion.kmc.engine import WalkRequest
+from morphion.kmc.engine_cpu import walk as walk_request
 from morphion.kmc.exponential import exponentials
+from morphion.kmc.palette import quantised
 from morphion.kmc.tables import start_sites, walk_tables
 from morphion.philox import philox4x32, stream_key
 
@@ -18,8 +20,12 @@ def tables():
     return walk_tables(random_lattice(16, 4, blocked=0.1))
 
 
+def walk(tables, key, first_walker, walkers, interval, samples, threads=1):
+    return walk_request(tables, WalkRequest(key, first_walker, walkers, interval, samples), threads)
+
+
 def interval_of(tables, hops):
-    return hops / tables.hop_rate
+    return hops / tables.summary.hop_rate
 
 
 @njit
@@ -30,7 +36,7 @@ def philox_words(block, walker, key_0, key_1):
 def plain_walk(lattice, tables, walker, interval, samples):
     """One walker straight from the definition: choose by b, wait an exponential time."""
     n = lattice.n
-    b = np.round(lattice.b.astype(np.float64) * (2**29 / float(lattice.b.max()))).astype(np.int64)
+    b = np.round(lattice.b.astype(np.float64) / tables.palette.unit).astype(np.int64)
     residence = tables.records.view(np.float32)[:, 5].reshape(n, n, n)
     site = np.array(np.unravel_index(start_sites(tables, KEY, walker, 1)[0], (n, n, n)))
     steps = [s * np.eye(3, dtype=int)[axis] for axis in range(3) for s in (1, -1)]
@@ -53,7 +59,7 @@ def plain_walk(lattice, tables, walker, interval, samples):
 
 
 def test_walk_is_the_definition_step_by_step(tables):
-    lattice = random_lattice(16, 4, blocked=0.1)
+    lattice = quantised(random_lattice(16, 4, blocked=0.1))
     interval = interval_of(tables, 7.5)
     result = walk(tables, KEY, 40, 20, interval, 33)
     for i in (0, 7, 19):

@@ -6,6 +6,7 @@ from kmc_lattices import random_lattice, with_pocket
 from scipy.stats import chisquare
 
 from morphion.errors import TransportError
+from morphion.kmc.palette import quantised
 from morphion.kmc.tables import start_sites, walk_tables
 from morphion.transport.lattice import Lattice
 
@@ -23,9 +24,15 @@ def lattice():
     return random_lattice(17, 1, blocked=0.2)
 
 
-def test_thresholds_give_each_neighbour_its_share_of_b(lattice):
+@pytest.fixture(scope="module")
+def seen(lattice):
+    """What the walk makes of the lattice."""
+    return quantised(lattice)
+
+
+def test_thresholds_give_each_neighbour_its_share_of_b(lattice, seen):
     tables = walk_tables(lattice)
-    b = neighbours_of(lattice.b.astype(np.float64))
+    b = neighbours_of(seen.b.astype(np.float64))
     share = b / b.sum(axis=1, keepdims=True)
     edges = np.hstack([np.zeros((17**3, 1)), tables.records[:, :5] / 2.0**31, np.ones((17**3, 1))])
     assert np.abs(np.diff(edges, axis=1) - share).max() < 1e-8
@@ -44,15 +51,15 @@ def test_blocked_neighbours_are_never_chosen(lattice):
     assert (np.diff(edges, axis=1)[blocked] == 0).all()
 
 
-def test_quantised_walk_keeps_detailed_balance(lattice):
+def test_quantised_walk_keeps_detailed_balance(lattice, seen):
     """pi k of a bond from both ends: pi_i p_ij / residence_i, with p from integers."""
     tables = walk_tables(lattice)
-    is_open = lattice.weight.ravel() > 0
+    is_open = seen.weight.ravel() > 0
     rate = np.zeros(17**3)
     residence = tables.records.view(np.float32)[:, 5].astype(np.float64)
     np.divide(1.0, residence, out=rate, where=residence > 0)
     edges = np.hstack([np.zeros((17**3, 1)), tables.records[:, :5] / 2.0**31, np.ones((17**3, 1))])
-    flux = (lattice.weight.ravel() * rate)[:, None] * np.diff(edges, axis=1)
+    flux = (seen.weight.ravel() * rate)[:, None] * np.diff(edges, axis=1)
     for axis, (up, down) in enumerate(((0, 1), (2, 3), (4, 5))):
         forward = flux[:, up].reshape(17, 17, 17)
         back = np.roll(flux[:, down].reshape(17, 17, 17), -1, axis)
@@ -60,20 +67,20 @@ def test_quantised_walk_keeps_detailed_balance(lattice):
     assert (residence[~is_open] == 0).all()
 
 
-def test_hop_rate_and_bound_are_equilibrium_averages(lattice):
+def test_hop_rate_and_bound_are_equilibrium_averages(lattice, seen):
     tables = walk_tables(lattice)
-    b, weight = lattice.b.astype(np.float64), lattice.weight.astype(np.float64)
-    rates = lattice.a * neighbours_of(b).sum(axis=1).reshape(b.shape) / lattice.spacing**2
-    assert tables.hop_rate == pytest.approx((weight * rates).sum() / weight.sum(), rel=1e-5)
+    b, weight = seen.b.astype(np.float64), seen.weight.astype(np.float64)
+    rates = seen.a * neighbours_of(b).sum(axis=1).reshape(b.shape) / lattice.spacing**2
+    assert tables.summary.hop_rate == pytest.approx((weight * rates).sum() / weight.sum(), rel=1e-5)
     bonds = [(b * np.roll(b, -1, axis)).sum() / weight.sum() for axis in range(3)]
-    np.testing.assert_allclose(tables.axis_bound, bonds, rtol=1e-6)
+    np.testing.assert_allclose(tables.summary.axis_bound, bonds, rtol=1e-6)
 
 
-def test_start_sites_follow_the_equilibrium_weight(lattice):
+def test_start_sites_follow_the_equilibrium_weight(lattice, seen):
     """Chi-square over all open sites, at three standard errors."""
     walkers = 400_000
     sites = start_sites(walk_tables(lattice), KEY, 0, walkers)
-    expected = lattice.weight.ravel() / lattice.weight.sum(dtype=np.float64) * walkers
+    expected = seen.weight.ravel() / seen.weight.sum(dtype=np.float64) * walkers
     counts = np.bincount(sites, minlength=17**3)
     assert (counts[expected == 0] == 0).all()
     is_open = expected > 0
@@ -94,7 +101,7 @@ def test_isolated_site_has_weight_but_no_residence_time():
     tables = walk_tables(lattice)
     row = np.ravel_multi_index(site, lattice.b.shape)
     assert tables.records.view(np.float32)[row, 5] == 0
-    assert np.isfinite(tables.hop_rate)
+    assert np.isfinite(tables.summary.hop_rate)
     share = (start_sites(tables, KEY, 0, 20_000) == row).mean()
     assert share == pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(20_000) + 1e-2)
 

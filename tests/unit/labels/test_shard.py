@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import xarray as xr
+from host_device import HostDevice
 
 import morphion.labels.shard as shard_module
 from morphion import store
 from morphion.config import Config, parse_config
+from morphion.errors import DeviceError
 from morphion.labels import label_shard
 from morphion.structures.dataset import structure_dataset
 from morphion.structures.generate import generate_shard
@@ -38,15 +40,15 @@ def test_an_interrupted_job_continues_to_the_uninterrupted_result(
 ):
     config = configured()
     label_shard(config, "round0", structures, tmp_path / "whole.zarr")
-    label_structure, calls = shard_module.label_structure, []
+    label_structures, calls = shard_module.label_structures, []
 
-    def killed_at_the_third(*arguments, **options):
-        calls.append(options["what"])
+    def killed_at_the_third(tasks, *arguments):
+        calls.extend(task.what for task in tasks)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return label_structure(*arguments, **options)
+        return label_structures(tasks, *arguments)
 
-    monkeypatch.setattr(shard_module, "label_structure", killed_at_the_third)
+    monkeypatch.setattr(shard_module, "label_structures", killed_at_the_third)
     output = tmp_path / "killed.zarr"
     with pytest.raises(KeyboardInterrupt):
         label_shard(config, "round0", structures, output)
@@ -77,6 +79,37 @@ def test_labels_agree_with_the_exact_method_within_three_standard_errors(structu
     assert (solved.stderr == 0).all()
     assert solved.converged.all()
     assert set(walked.msd.dims) == {"structure", "lag"}
+
+
+@pytest.mark.parametrize("memory", [1e9, 250_000])
+def test_labels_of_a_gpu_are_those_of_the_cpu_bit_for_bit(
+    structures, tmp_path, monkeypatch, memory
+):
+    """Also where not all structures fit on the device together."""
+    label_shard(configured(), "round0", structures, tmp_path / "cpu.zarr")
+    monkeypatch.setattr(shard_module, "choose", lambda engine: HostDevice(memory))
+    label_shard(configured(), "round0", structures, tmp_path / "gpu.zarr")
+    xr.testing.assert_equal(values(tmp_path / "gpu.zarr"), values(tmp_path / "cpu.zarr"))
+    provenance = store.load(tmp_path / "gpu.zarr", kind="labels").attrs["provenance"]
+    assert provenance["engine"] == "host"
+
+
+def test_exact_labels_of_a_gpu_agree_with_those_of_the_cpu(structures, tmp_path, monkeypatch):
+    config, device = configured(method="exact", relative_residual=1e-6), HostDevice()
+    label_shard(config, "round0", structures, tmp_path / "cpu.zarr")
+    monkeypatch.setattr(shard_module, "choose", lambda engine: device)
+    label_shard(config, "round0", structures, tmp_path / "gpu.zarr")
+    assert "small_levels" in device.launches
+    found, expected = values(tmp_path / "gpu.zarr"), values(tmp_path / "cpu.zarr")
+    xr.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    assert found.converged.all()
+
+
+def test_a_gpu_that_is_not_there_is_an_error_before_any_work(structures, tmp_path):
+    config = configured().model_copy(update={"engine": "gpu"})
+    with pytest.raises(DeviceError, match="no GPU can be used"):
+        label_shard(config, "round0", structures, tmp_path / "labels.zarr")
+    assert list(tmp_path.iterdir()) == [structures]
 
 
 def test_a_shard_without_structures_gets_a_store_without_labels(structures, tmp_path):

@@ -17,6 +17,14 @@ class Method(StrEnum):
     exact = "exact"
 
 
+class Engine(StrEnum):
+    """Where a label is made."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 def label(
     structures: Annotated[
         list[Path], typer.Argument(help="GSD or extended XYZ files.", show_default=False)
@@ -31,6 +39,9 @@ def label(
     max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 2e10,
     relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
+    engine: Annotated[Engine, typer.Option(help="auto takes a GPU where there is one.")] = (
+        Engine.auto
+    ),
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +52,7 @@ def label(
     """
     from morphion.config.labels import Labels
     from morphion.config.load import validate
+    from morphion.gpu import choose
     from morphion.labels.files import label_files
     from morphion.transport import load_transport
 
@@ -55,7 +67,9 @@ def label(
     if walkers is not None:
         options["walkers"] = walkers
     labels_config = validate(Labels, options, source="morphion label")
-    results = label_files(structures, load_transport(transport), labels_config, seed)
+    results = label_files(
+        structures, load_transport(transport), labels_config, seed, choose(engine.value)
+    )
     if as_json:
         print(json.dumps(results, indent=2))
     else:

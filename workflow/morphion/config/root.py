@@ -12,6 +12,7 @@ from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
 from morphion.config.labels import Labels
 from morphion.config.surrogates import Surrogates
 from morphion.config.transport import CoverageShell, Transport
+from morphion.config.verdict import Verdict
 
 Split = tuple[
     Annotated[float, Field(gt=0, lt=1)],
@@ -28,6 +29,11 @@ class Config(Block):
     environment: Literal["cpu", "cuda12", "cuda13"] = Field(
         "cpu", description="conda environment under envs/ (only used with --sdm conda)"
     )
+    engine: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="where labels are computed: auto takes a GPU where there is one; the walks are "
+        "the same bit for bit",
+    )
     rounds: int = Field(1, ge=1, description="retraining rounds")
     geometry: Geometry = Field(Geometry(), description="box and particles")
     structures: Structures = Field(Structures(), description="what is generated in round 0")
@@ -38,6 +44,7 @@ class Config(Block):
         description="packed data set (*.zarr.zip) that is round 0, instead of generating and "
         "labelling; relative to the file that names it",
     )
+    verdict: Verdict = Field(Verdict(), description="how labels are judged before they are used")
     split: Split = Field((0.6, 0.2, 0.2), description="training, validation and test shares")
     surrogates: Surrogates = Field(Surrogates(), description="networks and their training")
     anneal: Anneal = Field(Anneal(), description="annealing and selection")

@@ -9,15 +9,18 @@ Each thread advances a few walkers side by side: random words and logarithms of 
 made in vector loops, and the table look-ups of one overlap the arithmetic of the others.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import int32, int64, njit, uint32, uint64
 
+from morphion.kmc.curves import Curves, curves
+from morphion.kmc.engine import Walk, Walked, WalkRequest
 from morphion.kmc.exponential import exponential
-from morphion.kmc.tables import DIRECTION_BITS, WORDS, WalkTables, start_sites
+from morphion.kmc.tables import DIRECTION_BITS, WORDS, WalkTables, start_sites, walk_tables
 from morphion.kmc.threads import in_parts
 from morphion.philox import philox4x32
+from morphion.transport.lattice import Lattice
 
 SLOTS = 16  # walkers a thread advances side by side
 _WALK_STREAM = np.uint32(0)
@@ -34,46 +37,59 @@ _FIELD_BITS = 21
 _FIELD_HALF = np.int64(1 << (_FIELD_BITS - 1))
 _FIELD_MASK = np.int64((1 << _FIELD_BITS) - 1)
 _FIELD_ORIGIN = _FIELD_HALF * (1 + (1 << _FIELD_BITS) + (1 << (2 * _FIELD_BITS)))
+_BATCH_BYTES = 64 << 20  # of displacements held at a time
 _UNIT = np.array(
     [sign << (axis * _FIELD_BITS) for axis in range(3) for sign in (1, -1)] + [0, 0], np.int64
 )
 
 
-@dataclass(frozen=True)
-class Walk:
-    """What a batch of walkers did.
+class CpuEngine:
+    """The walk on CPU cores."""
 
-    Parameters
-    ----------
-    displacements : int32 array of shape [walkers, samples, 3]
-        Unwrapped displacement from the start, in lattice spacings, at times
-        (1, ..., samples) * sample_interval.
-    hops : int64 array of shape [walkers]
-        Hops of each walker until the last sample.
+    name = "cpu"
+
+    def __init__(self, threads: int):
+        self.threads = threads
+
+    def prepare(self, lattice: Lattice) -> WalkTables:
+        """Tables of a lattice; its ``summary`` is what plans need."""
+        return walk_tables(lattice)
+
+    def walk(
+        self,
+        jobs: Sequence[tuple[WalkTables, WalkRequest]],
+        report: Callable[[float], None] | None = None,
+    ) -> list[Walked]:
+        """Walk the jobs one after another; ``report`` is told the share of walkers that ended."""
+        total = sum(request.walkers for _, request in jobs)
+        found, done = [], 0
+        for tables, request in jobs:
+            batch = max(SLOTS * self.threads, _BATCH_BYTES // (12 * request.samples))
+            parts, hops = [], 0
+            for first in range(0, request.walkers, batch):
+                part = request.part(first, batch)
+                result = walk(tables, part, self.threads)
+                parts.append(curves(result.displacements, self.threads).products)
+                hops += int(result.hops.sum())
+                done += part.walkers
+                if report is not None:
+                    report(done / total)
+            found.append(Walked(Curves(np.concatenate(parts)), hops))
+        return found
+
+
+def walk(tables: WalkTables, request: WalkRequest, threads: int = 1) -> Walk:
+    """Walk the walkers of a request from equilibrium.
+
+    All of them stop at the same time (voxel^2, solvent D = 1). A walker that starts on an isolated
+    site stays there. The result does not depend on ``threads``.
     """
-
-    displacements: np.ndarray
-    hops: np.ndarray
-
-
-def walk(
-    tables: WalkTables,
-    key: tuple[np.uint32, np.uint32],
-    first_walker: int,
-    walkers: int,
-    sample_interval: float,
-    samples: int,
-    threads: int = 1,
-) -> Walk:
-    """Walk walkers first_walker ... first_walker + walkers - 1 from equilibrium.
-
-    All of them stop at the time samples * sample_interval (voxel^2, solvent D = 1). A walker that
-    starts on an isolated site stays there. The result does not depend on ``threads``.
-    """
-    start = start_sites(tables, key, first_walker, walkers)
-    displacements = np.empty((walkers, samples, 3), np.int32)
+    walkers = request.walkers
+    start = start_sites(tables, request.key, request.first_walker, walkers)
+    displacements = np.empty((walkers, request.samples, 3), np.int32)
     hops = np.empty(walkers, np.int64)
-    step = _site_steps(tables.n)
+    next_sample = np.empty(walkers)
+    step = _site_steps(tables.summary.n)
     records = tables.records.reshape(-1)
     residence = records.view(np.float32)
 
@@ -84,15 +100,16 @@ def walk(
             step,
             _UNIT,
             start[low:high],
-            *key,
-            first_walker + low,
-            float(sample_interval),
+            *request.key,
+            request.first_walker + low,
+            float(request.sample_interval),
             displacements[low:high],
             hops[low:high],
+            next_sample[low:high],
         )
 
     in_parts(part, walkers, threads, smallest=SLOTS)
-    return Walk(displacements, hops)
+    return Walk(displacements, hops, next_sample)
 
 
 def _site_steps(n: int) -> np.ndarray:
@@ -106,13 +123,14 @@ def _site_steps(n: int) -> np.ndarray:
 
 
 @njit(inline="always")
-def _skip_isolated(next_walker, start, residence, displacements, hops):
+def _skip_isolated(next_walker, start, residence, interval, displacements, hops, next_sample):
     """First walker from next_walker on that can move; isolated ones are finished on the way."""
     while (
         next_walker < start.size and residence[uint64(start[next_walker] * WORDS) + _RESIDENCE] == 0
     ):
         displacements[next_walker] = 0
         hops[next_walker] = 0
+        next_sample[next_walker] = interval
         next_walker += 1
     return next_walker
 
@@ -188,6 +206,7 @@ def _walk_part(
     interval,
     displacements,
     hops,
+    next_sample,
 ):
     """Walk all walkers of ``start``; records and residence are flat views of the tables."""
     samples = displacements.shape[1]
@@ -209,7 +228,9 @@ def _walk_part(
             a_slot_ended = False
             active = _keep_walking(active, row, site, left, moved, sample, walker, block)
             while active < SLOTS:
-                next_walker = _skip_isolated(next_walker, start, residence, displacements, hops)
+                next_walker = _skip_isolated(
+                    next_walker, start, residence, interval, displacements, hops, next_sample
+                )
                 if next_walker == start.size:
                     break
                 site[active], left[active] = uint64(start[next_walker] * WORDS), interval
@@ -231,6 +252,7 @@ def _walk_part(
                     )
                     if sample[s] == samples:
                         hops[row[s]] = int64(2 * (block[s] - _ONE)) + h
+                        next_sample[row[s]] = left[s]
                         # What remains of this round moves a slot that records nothing more.
                         row[s] = -1
                         left[s] = np.inf

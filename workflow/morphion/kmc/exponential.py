@@ -1,8 +1,7 @@
 """Standard exponential variates from 32-bit words, identical on every engine.
 
-The routine is made of conversions, bit operations, additions and multiplications only, each one
-rounded on its own (no libm, no division, no fused multiply-add), so that an engine compiled for
-another device reproduces the residence times of a walk bit for bit.
+Made like the functions of :mod:`morphion.elementary`, and in ``gpu/kernels/elementary.cu`` for
+the other engine.
 
 For a word r the variate is -ln u with u = (r + 1/2) 2^-32. With r + 1/2 = m 2^k and
 m in [sqrt(1/2), sqrt(2)),
@@ -14,9 +13,9 @@ term vanishes, so the *relative* error stays below 3e-8 everywhere.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import float64, int64, njit, uint64
-from numba.extending import intrinsic
+from numba import float64, int64, njit
+
+from morphion.elementary import bits_of, from_bits
 
 # Largest relative deviation from -ln u over all words (the minimax error is 2.7e-8).
 RELATIVE_ERROR = 3e-8
@@ -38,33 +37,13 @@ _P = (
 )
 
 
-@intrinsic
-def _bits_of(typing_context, value):
-    """The 64 bits of a float64 as uint64."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return uint64(float64), generate
-
-
-@intrinsic
-def _from_bits(typing_context, bits):
-    """The float64 that has these 64 bits."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return float64(uint64), generate
-
-
 @njit(inline="always")
 def exponential(word):
     """Exponential variate of mean 1 (float64) from a uint32 word; it lies in (1.1e-10, 22.9)."""
-    bits = _bits_of(float64(word) + 0.5)
+    bits = bits_of(float64(word) + 0.5)
     # One more than k, so that the shift acts on a non-negative number for every word.
     k_plus_1 = (bits - _SQRT_HALF_BITS + _ONE_EXPONENT) >> _MANTISSA_SHIFT
-    f = _from_bits(bits - (k_plus_1 << _MANTISSA_SHIFT) + _ONE_EXPONENT) - 1.0
+    f = from_bits(bits - (k_plus_1 << _MANTISSA_SHIFT) + _ONE_EXPONENT) - 1.0
     p = _P[8]
     p = p * f + _P[7]
     p = p * f + _P[6]

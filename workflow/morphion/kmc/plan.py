@@ -5,35 +5,35 @@ the pilot happened to scatter little would give too small an error.
 
 How the shortest lag tau is chosen. Let g(t) = (1/6 dMSD/dt - D) / D, the transient. For 28
 structures of all families it was computed without noise, from Lanczos spectra of the hop
-generator. Two bounds held, and tau is the shorter lag of the two at which g = target / 5:
+generator, and
 
-* g(t) < 0.44 (D / D_min) exp(-0.87 t / t_D), with the relaxation time t_D = L^2 / (4 pi^2 D) of
-  the slowest density mode of the box and D_min along the slowest axis (the slowest rate found
-  lies between 0.7 and 1.5 in units of 1 / t_D);
-* g(t) < 0.006 exp(-(t / t_s - 11) / 1.8), with t_s the time in which the MSD reaches that of
-  free diffusion after one relaxation time, 6 (L / 2 pi)^2. This one is shorter where walkers
-  relax fast inside cells that they seldom leave (structures gapped along all axes).
+    g(t) < 0.44 (D / D_min) exp(-0.87 t / t_D)
 
-The bias of an estimate was below a fifth of the requested error for each of them, and 0.06 of it
-on average.
+held for each of them, with the relaxation time t_D = L^2 / (4 pi^2 D) of the slowest density mode
+of the box and D_min along the slowest axis (the slowest rate found lies between 0.7 and 1.5 in
+units of 1 / t_D). tau is the lag at which this bound is a fifth of the requested error. The bias
+of an estimate was below that fifth for each of them.
+
+Where walkers relax fast inside cells that they seldom leave, g may fall long before; but then
+cells that exchange walkers at unequal rates leave a transient that only t_D bounds. Nothing
+shorter is used: it biased such structures by nearly a standard error.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from morphion.kmc.curves import curves
-from morphion.kmc.estimator import Diffusivity, diffusivity, mean_and_stderr
-from morphion.kmc.tables import WalkTables
+from morphion.kmc.engine import Walked, WalkRequest
+from morphion.kmc.estimator import Diffusivity, diffusivity
+from morphion.kmc.tables import Summary
 from morphion.kmc.weights import LAGS, LAGS_PER_WINDOW_START, slope_weights
 
 PILOT_WALKERS = 128
 # Numbers of the pilot's walkers start here, out of reach of the main walk's.
 FIRST_PILOT_WALKER = 1 << 31
-_PILOT_RELAXATION_TIMES = 2.0  # t_D, or ...
-_PILOT_SPREADING_TIMES = 6.0  # ... t_s, whichever is shorter: shortest lag of the pilot
+_PILOT_RELAXATION_TIMES = 2.0  # t_D: shortest lag of the pilot
 _PILOT_WINDOWS = 8  # duration over window start
 _GUESS_OF_BOUND = 0.25  # first guess of D over the bound without correlations
 _LARGEST_STEP = 4.0  # of the pilot's duration from pass to pass
@@ -43,6 +43,7 @@ _USUAL_WINDOWS = 24
 _FEWEST_WINDOWS = 8
 _LEAST_WINDOWS = LAGS / LAGS_PER_WINDOW_START + 1  # when hops run out
 _BIAS_SHARE = 0.2  # of the requested standard error
+_LEAST_TIMES = 3.0  # t_D
 _FASTEST_OVER_SLOWEST = 20.0  # ratio beyond which noise of the pilot's slowest axis is suspected
 _INFLATION = (0.8, 4.0)
 
@@ -57,8 +58,6 @@ class Pilot:
         Slightly high: its lags are short.
     intercept : float
         c of MSD = 6 D t + c, voxel^2.
-    spreading_time : float
-        t_s of the module's text.
     variance_inflation : float
         Variance between walkers over that of the Gaussian model.
     hops : int
@@ -68,7 +67,6 @@ class Pilot:
 
     diffusivity: Diffusivity
     intercept: float
-    spreading_time: float
     variance_inflation: float
     hops: int
     complete: bool
@@ -99,70 +97,58 @@ class Plan:
         return self.sample_interval * self.samples
 
 
-def relaxation_time(tables: WalkTables, mean_diffusivity: float) -> float:
+def relaxation_time(summary: Summary, mean_diffusivity: float) -> float:
     """L^2 / (4 pi^2 D), the relaxation time of the slowest density mode of the box."""
-    return (tables.n * tables.spacing) ** 2 / (4 * math.pi**2 * mean_diffusivity)
+    return (summary.n * summary.spacing) ** 2 / (4 * math.pi**2 * mean_diffusivity)
 
 
-def spreading_time(tables: WalkTables, lags: np.ndarray, msd: np.ndarray) -> float:
-    """Time in which the MSD reaches 6 (L / 2 pi)^2, linear between lags; infinite if beyond them.
-
-    The MSD is concave, so that a coarse curve gives rather too long a time.
-    """
-    reached = 6 * (tables.n * tables.spacing / (2 * math.pi)) ** 2
-    if msd[-1] < reached:
-        return math.inf
-    k = int(np.argmax(msd >= reached))
-    time, value = (lags[k - 1], msd[k - 1]) if k > 0 else (0.0, 0.0)
-    return float(time + (lags[k] - time) * (reached - value) / (msd[k] - value))
-
-
-def shortest_lag(
-    tables: WalkTables, estimate: Diffusivity, spreading: float, target_relative_error: float
-) -> float:
+def shortest_lag(summary: Summary, estimate: Diffusivity, target_relative_error: float) -> float:
     """tau, for which the transient bias is below a fifth of the requested standard error."""
     allowed = _BIAS_SHARE * target_relative_error
     slowest = max(np.diagonal(estimate.tensor).min(), estimate.mean / _FASTEST_OVER_SLOWEST)
-    by_density = max(math.log(0.44 * estimate.mean / slowest / allowed) / 0.87, 3.0)
-    by_spreading = max(11 + 1.8 * math.log(0.006 / allowed), 8.0)
-    return min(by_density * relaxation_time(tables, estimate.mean), by_spreading * spreading)
+    times = max(math.log(0.44 * estimate.mean / slowest / allowed) / 0.87, _LEAST_TIMES)
+    return times * relaxation_time(summary, estimate.mean)
 
 
-def run_pilot(tables: WalkTables, walk: Callable, key, max_hops: float, threads: int) -> Pilot:
-    """Walk pilots of growing duration until the shortest lag of one suits its own estimate."""
-    first_guess = _GUESS_OF_BOUND * float(tables.axis_bound.mean())
-    window_start = _PILOT_RELAXATION_TIMES * relaxation_time(tables, first_guess)
+def run_pilot(
+    summary: Summary, key: tuple[np.uint32, np.uint32], max_hops: float
+) -> Generator[WalkRequest, Walked, Pilot]:
+    """Ask for pilots of growing duration until the shortest lag of one suits its own estimate.
+
+    A generator, so that the pilots of many structures can be walked together: it yields requests,
+    is sent what was walked, and returns the pilot.
+    """
+    first_guess = _GUESS_OF_BOUND * float(summary.axis_bound.mean())
+    window_start = _PILOT_RELAXATION_TIMES * relaxation_time(summary, first_guess)
     samples = _PILOT_WINDOWS * LAGS_PER_WINDOW_START
     budget = _PILOT_SHARE * max_hops
     hops = 0
     passes = 0
     while True:
         sample_interval = window_start / LAGS_PER_WINDOW_START
-        expected = PILOT_WALKERS * samples * sample_interval * tables.hop_rate
+        expected = PILOT_WALKERS * samples * sample_interval * summary.hop_rate
         affordable = hops + expected <= budget
         if not affordable:
             sample_interval *= max((budget - hops) / expected, 1e-3)
         first = FIRST_PILOT_WALKER + passes * PILOT_WALKERS
-        result = walk(tables, key, first, PILOT_WALKERS, sample_interval, samples, threads)
-        hops += int(result.hops.sum())
+        request = WalkRequest(key, first, PILOT_WALKERS, sample_interval, samples)
+        walked = yield request
+        hops += walked.hops
         passes += 1
-        pilot = _analyse(tables, result.displacements, sample_interval, hops, affordable)
-        needed = min(
-            _PILOT_RELAXATION_TIMES * relaxation_time(tables, pilot.diffusivity.mean),
-            _PILOT_SPREADING_TIMES * pilot.spreading_time,
-        )
+        pilot = _analyse(summary, request, walked, hops, affordable)
+        needed = _PILOT_RELAXATION_TIMES * relaxation_time(summary, pilot.diffusivity.mean)
         if not affordable or window_start >= 0.8 * needed:
             return pilot
         window_start = min(needed, _LARGEST_STEP * window_start)
 
 
-def _analyse(tables, displacements, sample_interval, hops, affordable) -> Pilot:
+def _analyse(summary, request, walked, hops, affordable) -> Pilot:
     """Diffusivity, intercept and scatter of one pilot pass."""
-    area = tables.spacing**2
-    pilot_curves = curves(displacements, 1)
-    samples = displacements.shape[1]
+    area = summary.spacing**2
+    pilot_curves = walked.curves
+    samples, sample_interval = request.samples, request.sample_interval
     lags = sample_interval * np.arange(1, LAGS + 1)
-    msd = mean_and_stderr(pilot_curves.msd)[0] * area
+    msd = pilot_curves.msd.mean(axis=0) * area
 
     def estimate(intercept):
         model = slope_weights(samples, intercept, LAGS_PER_WINDOW_START)
@@ -173,7 +159,7 @@ def _analyse(tables, displacements, sample_interval, hops, affordable) -> Pilot:
 
     _, found, intercept = estimate(0.1 * LAGS_PER_WINDOW_START)
     # Noise, or a lattice that does not conduct, gives no D that can be told from zero.
-    floor = max(found.stderr, 1e-3 * float(tables.axis_bound.mean()))
+    floor = max(found.stderr, 1e-3 * float(summary.axis_bound.mean()))
     growth = 6 * max(found.mean, floor) * sample_interval
     model, found, intercept = estimate(max(intercept, 0.0) / growth)
     inflation = 1.0
@@ -185,7 +171,6 @@ def _analyse(tables, displacements, sample_interval, hops, affordable) -> Pilot:
     return Pilot(
         diffusivity=found,
         intercept=max(intercept, 0.0),
-        spreading_time=spreading_time(tables, lags, msd),
         variance_inflation=inflation,
         hops=hops,
         complete=affordable,
@@ -193,14 +178,17 @@ def _analyse(tables, displacements, sample_interval, hops, affordable) -> Pilot:
 
 
 def make_plan(
-    tables: WalkTables,
+    summary: Summary,
     pilot: Pilot,
     target_relative_error: float,
     walkers: int | None,
     max_hops: float,
 ) -> Plan:
     """Walkers and duration of the main walk for the requested relative standard error."""
-    tau = shortest_lag(tables, pilot.diffusivity, pilot.spreading_time, target_relative_error)
+    # A pilot that scattered upwards would give lags too short for what the main walk finds.
+    found = pilot.diffusivity
+    careful = replace(found, mean=max(found.mean - found.stderr, found.mean / 2))
+    tau = shortest_lag(summary, careful, target_relative_error)
     sample_interval = tau / LAGS_PER_WINDOW_START
     intercept = pilot.intercept / (6 * pilot.diffusivity.mean * sample_interval)
 
@@ -218,7 +206,7 @@ def make_plan(
     for _ in range(3):
         windows = max(windows * walkers_for(windows) / count, _FEWEST_WINDOWS)
     hops_to_spend = max_hops - pilot.hops
-    hops_per_window = count * tau * tables.hop_rate
+    hops_per_window = count * tau * summary.hop_rate
     reason = "" if pilot.complete else "max_hops ended the pilot before the diffusive regime"
     if windows * hops_per_window > hops_to_spend:
         reason = reason or (
@@ -228,7 +216,7 @@ def make_plan(
         windows = hops_to_spend / hops_per_window
         if windows < _LEAST_WINDOWS and not fixed:
             count = max(FEWEST_WALKERS, int(count * windows / _LEAST_WINDOWS))
-            windows = hops_to_spend / (count * tau * tables.hop_rate)
+            windows = hops_to_spend / (count * tau * summary.hop_rate)
         if windows < _LEAST_WINDOWS:
             sample_interval *= windows / _LEAST_WINDOWS
             intercept *= _LEAST_WINDOWS / windows

@@ -2,14 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-from morphion.kmc import engine_cpu
-from morphion.kmc.curves import curves
+from morphion.kmc.engine import Walked, WalkRequest
+from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.estimator import Diffusivity, diffusivity, mean_and_stderr
 from morphion.kmc.plan import (
     Pilot,
@@ -17,14 +18,12 @@ from morphion.kmc.plan import (
     make_plan,
     run_pilot,
     shortest_lag,
-    spreading_time,
 )
-from morphion.kmc.tables import WalkTables, walk_tables
+from morphion.kmc.tables import Summary
 from morphion.kmc.weights import LAGS, LAGS_PER_WINDOW_START, slope_weights
 from morphion.philox import stream_key
 from morphion.transport.lattice import Lattice
 
-_BATCH_BYTES = 64 << 20  # of displacements held at a time
 # Realised over requested standard error that still counts as reached. The error bar is true either
 # way; dropping all that scatter more than their pilot would drop low diffusivities first.
 _STDERR_MARGIN = 2.0
@@ -88,99 +87,112 @@ def estimate(
     walkers: int | None = None,
     max_hops: float = 2e10,
     threads: int | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Callable[[float], None] | None = None,
 ) -> KmcResult:
-    """Long-time diffusivity of cations on a lattice, from walks that start in equilibrium.
+    """Long-time diffusivity of cations on a lattice by the engine on CPU cores.
+
+    See :func:`estimate_all`; ``threads`` default to as many as there are cores.
+    """
+    key = stream_key(seed_or_key, "kmc") if isinstance(seed_or_key, int) else seed_or_key
+    engine = CpuEngine(threads or len(os.sched_getaffinity(0)))
+    return estimate_all(
+        [(engine.prepare(lattice), key)],
+        engine,
+        target_relative_error=target_relative_error,
+        walkers=walkers,
+        max_hops=max_hops,
+        on_batch=on_batch,
+    )[0]
+
+
+def estimate_all(
+    prepared: Sequence[tuple[Any, tuple[np.uint32, np.uint32]]],
+    engine: Any,
+    *,
+    target_relative_error: float = 0.01,
+    walkers: int | None = None,
+    max_hops: float = 2e10,
+    on_batch: Callable[[float], None] | None = None,
+) -> list[KmcResult]:
+    """Long-time diffusivities of lattices, from walks that start in equilibrium.
 
     A pilot walk chooses the sampling interval, the shortest lag, the duration and, if ``walkers``
-    is None, the number of walkers; other walkers then give the estimate.
+    is None, the number of walkers; other walkers then give the estimate. What the structures of a
+    batch ask for is walked together.
 
     Parameters
     ----------
-    lattice : Lattice
-    seed_or_key : int or two uint32
-        A run seed, or the key of a stream (``morphion.philox.stream_key``).
+    prepared : sequence of (lattice prepared by the engine, Philox key of its stream)
+        A key is two uint32 (``morphion.philox.stream_key``).
+    engine : CpuEngine or GpuEngine
+        The results do not depend on it, but for their ``seconds``.
     target_relative_error : float
         Standard error over diffusivity that is aimed at.
     walkers : int, optional
         Fixed number of walkers, at least 8; the duration is still chosen.
     max_hops : float
-        Hops that pilot and main walk may cost.
-    threads : int, optional
-        Default: as many as there are cores. The result does not depend on it.
+        Hops that pilot and main walk of one lattice may cost.
     on_batch : callable, optional
-        Called with (walkers finished, walkers) after each batch of the main walk.
+        Called with the share of walkers finished of those being walked together.
 
-    Raises TransportError if the lattice's weights underflow the fixed point of the walk.
     Source: mean squared displacement and Einstein relation, section 2.2 of Kadulkar, Howard,
     Truskett & Ganesan, J. Phys. Chem. B 125, 4838 (2021).
     """
     if walkers is not None and walkers < 8:
         raise ValueError(f"walkers = {walkers}: a standard error needs at least 8")
-    key = stream_key(seed_or_key, "kmc") if isinstance(seed_or_key, int) else seed_or_key
-    threads = threads or len(os.sched_getaffinity(0))
-    tables = walk_tables(lattice)
     _compile()
     begin = time.perf_counter()
-    if tables.hop_rate == 0:
-        return _immobile(tables, walkers or 0, time.perf_counter() - begin)
-    pilot = run_pilot(tables, engine_cpu.walk, key, max_hops, threads)
-    plan = make_plan(tables, pilot, target_relative_error, walkers, max_hops)
-    main = _main_walk(tables, plan, key, threads, on_batch)
+    results: dict[int, KmcResult] = {}
+    open_: dict[int, tuple[Generator, WalkRequest]] = {}
+
+    def advance(index, steps, walked) -> None:
+        try:
+            open_[index] = steps, steps.send(walked)
+        except StopIteration as finished:
+            results[index] = finished.value
+
+    for index, (lattice, key) in enumerate(prepared):
+        steps = _steps(lattice.summary, key, target_relative_error, walkers, max_hops)
+        advance(index, steps, None)
+    while open_:
+        asked, open_ = open_, {}
+        jobs = [(prepared[index][0], request) for index, (_, request) in asked.items()]
+        for (index, (steps, _)), walked in zip(
+            asked.items(), engine.walk(jobs, on_batch), strict=True
+        ):
+            advance(index, steps, walked)
     seconds = time.perf_counter() - begin
-    return _result(tables, plan, pilot, main, target_relative_error, seconds)
+    hops = max(sum(result.hops for result in results.values()), 1)
+    return [
+        replace(results[i], seconds=seconds * results[i].hops / hops) for i in range(len(prepared))
+    ]
 
 
-@dataclass(frozen=True)
-class _MainWalk:
-    """Per-walker diffusivities [walkers, 6], early-less-late excess, MSD curves, and all hops."""
-
-    slopes: np.ndarray
-    excess: np.ndarray
-    msd: np.ndarray
-    hops: int
-
-
-def _main_walk(tables: WalkTables, plan: Plan, key, threads: int, on_batch) -> _MainWalk:
-    """Walk the plan in batches of bounded memory."""
-    window = slope_weights(plan.samples, plan.intercept, LAGS_PER_WINDOW_START).weights
-    late = slope_weights(plan.samples, plan.intercept, 2 * LAGS_PER_WINDOW_START).weights
-    scale = tables.spacing**2 / (2 * plan.sample_interval)
-    batch = max(engine_cpu.SLOTS * threads, _BATCH_BYTES // (12 * plan.samples))
-    slopes = np.empty((plan.walkers, 6))
-    excess = np.empty(plan.walkers)
-    msd = np.empty((plan.walkers, LAGS))
-    hops = 0
-    for low in range(0, plan.walkers, batch):
-        high = min(low + batch, plan.walkers)
-        walk = engine_cpu.walk(
-            tables, key, low, high - low, plan.sample_interval, plan.samples, threads
-        )
-        batch_curves = curves(walk.displacements, threads)
-        slopes[low:high] = batch_curves.slopes(window) * scale
-        excess[low:high] = batch_curves.slopes(window - late)[:, :3].mean(axis=1) * scale
-        msd[low:high] = batch_curves.msd * tables.spacing**2
-        hops += int(walk.hops.sum())
-        if on_batch is not None:
-            on_batch(high, plan.walkers)
-    return _MainWalk(slopes, excess, msd, hops)
+def _steps(
+    summary: Summary, key, target_relative_error: float, walkers: int | None, max_hops: float
+) -> Generator[WalkRequest, Walked, KmcResult]:
+    """Everything from the pilot to the result of one lattice: yields requests, is sent walks."""
+    if summary.hop_rate == 0:
+        return _immobile(summary, walkers or 0)
+    pilot = yield from run_pilot(summary, key, max_hops)
+    plan = make_plan(summary, pilot, target_relative_error, walkers, max_hops)
+    walked = yield WalkRequest(key, 0, plan.walkers, plan.sample_interval, plan.samples)
+    return _result(summary, plan, pilot, walked, target_relative_error)
 
 
 def _result(
-    tables: WalkTables,
-    plan: Plan,
-    pilot: Pilot,
-    main: _MainWalk,
-    target_relative_error: float,
-    seconds: float,
+    summary: Summary, plan: Plan, pilot: Pilot, main: Walked, target_relative_error: float
 ) -> KmcResult:
-    found = diffusivity(main.slopes)
+    """Estimate and verdict on it; the wall time is left to the caller."""
+    window = slope_weights(plan.samples, plan.intercept, LAGS_PER_WINDOW_START).weights
+    late = slope_weights(plan.samples, plan.intercept, 2 * LAGS_PER_WINDOW_START).weights
+    scale = summary.spacing**2 / (2 * plan.sample_interval)
+    found = diffusivity(main.curves.slopes(window) * scale)
+    excess = main.curves.slopes(window - late)[:, :3].mean(axis=1) * scale
     lags = plan.sample_interval * np.arange(1, LAGS + 1)
-    msd, msd_stderr = mean_and_stderr(main.msd)
-    needed_lag = shortest_lag(
-        tables, found, spreading_time(tables, lags, msd), target_relative_error
-    )
-    reason = plan.reason or _doubt(plan, found, needed_lag, main.excess, target_relative_error)
+    msd, msd_stderr = mean_and_stderr(main.curves.msd * summary.spacing**2)
+    needed_lag = shortest_lag(summary, found, target_relative_error)
+    reason = plan.reason or _doubt(plan, found, needed_lag, excess, target_relative_error)
     efficiency = 0.0
     if found.stderr > 0:
         brownian = 2 * plan.shortest_lag / (3 * plan.walkers * plan.duration)
@@ -198,7 +210,7 @@ def _result(
         shortest_lag=plan.shortest_lag,
         hops=main.hops + pilot.hops,
         pilot_hops=pilot.hops,
-        seconds=seconds,
+        seconds=0.0,
         efficiency=efficiency,
         converged=not reason,
         reason=reason,
@@ -235,10 +247,10 @@ def _doubt(
     return ""
 
 
-def _immobile(tables: WalkTables, walkers: int, seconds: float) -> KmcResult:
+def _immobile(summary: Summary, walkers: int) -> KmcResult:
     """Result of a lattice without a single open bond: exactly zero."""
     zeros = np.zeros(LAGS)
-    lags = tables.spacing**2 * np.arange(1, LAGS + 1)
+    lags = summary.spacing**2 * np.arange(1, LAGS + 1)
     return KmcResult(
         diffusivity=0.0,
         stderr=0.0,
@@ -252,7 +264,7 @@ def _immobile(tables: WalkTables, walkers: int, seconds: float) -> KmcResult:
         shortest_lag=0.0,
         hops=0,
         pilot_hops=0,
-        seconds=seconds,
+        seconds=0.0,
         efficiency=0.0,
         converged=True,
         reason="",
@@ -263,7 +275,7 @@ def _immobile(tables: WalkTables, walkers: int, seconds: float) -> KmcResult:
 def _compile() -> None:
     """Compile, or load from Numba's cache, everything that is timed."""
     uniform = np.ones((16, 16, 16), np.float32)
-    tables = walk_tables(Lattice(uniform, uniform, 1.0))
-    walk = engine_cpu.walk(tables, stream_key(0, "compile"), 0, 1, 0.1, LAGS)
-    curves(walk.displacements, 1)
+    engine = CpuEngine(1)
+    request = WalkRequest(stream_key(0, "compile"), 0, 1, 0.1, LAGS)
+    engine.walk([(engine.prepare(Lattice(uniform, uniform, 1.0)), request)])
     slope_weights(LAGS + 1, 0.0, LAGS_PER_WINDOW_START)

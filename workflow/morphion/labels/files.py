@@ -6,14 +6,19 @@ from typing import Any
 
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
-from morphion.labels.label import label_structure
+from morphion.gpu import CudaDevice
+from morphion.labels.label import Label, Task, at_once, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
 from morphion.structures.files import read_structure
 
 
 def label_files(
-    paths: Sequence[Path], transport: Transport, labels: Labels, seed: int
+    paths: Sequence[Path],
+    transport: Transport,
+    labels: Labels,
+    seed: int,
+    device: CudaDevice | None = None,
 ) -> list[dict[str, Any]]:
     """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given.
 
@@ -21,32 +26,35 @@ def label_files(
     ``seed`` and its own lattice only: random numbers are the same for every file.
     """
     structures = [read_structure(path) for path in paths]
+    key = stream_key(seed, "kmc-file")
+    tasks = [Task(s.positions, s.box_length, s.diameter, key, str(s.path)) for s in structures]
     results = []
-    with progress("labels", len(structures), "structures") as report:
-        for structure in structures:
-            found = label_structure(
-                structure.positions,
-                structure.box_length,
-                structure.diameter,
+    group = at_once(labels, device)
+    with progress("labels", len(tasks), "structures") as report:
+        for first in range(0, len(tasks), group):
+            found = label_structures(
+                tasks[first : first + group],
                 transport,
                 labels,
-                stream_key(seed, "kmc-file"),
-                what=str(structure.path),
-                on_progress=lambda note: report.advance(0, note=f"({note})"),
+                device,
+                lambda note: report.advance(0, note=f"({note})"),
             )
-            results.append(
-                {
-                    "structure": str(structure.path),
-                    "method": labels.method,
-                    "lattice": labels.lattice,
-                    "diffusivity": found.diffusivity,
-                    "stderr": found.stderr,
-                    "tensor": found.tensor.tolist(),
-                    "tensor_stderr": found.tensor_stderr.tolist(),
-                    "converged": bool(found.converged),
-                    "hops": int(found.hops),
-                    "seconds": round(float(found.seconds), 4),
-                }
-            )
-            report.advance()
+            for task, label in zip(tasks[first : first + group], found, strict=True):
+                results.append(_for_people(task, label, labels))
+                report.advance()
     return results
+
+
+def _for_people(task: Task, found: Label, labels: Labels) -> dict[str, Any]:
+    return {
+        "structure": task.what,
+        "method": labels.method,
+        "lattice": labels.lattice,
+        "diffusivity": found.diffusivity,
+        "stderr": found.stderr,
+        "tensor": found.tensor.tolist(),
+        "tensor_stderr": found.tensor_stderr.tolist(),
+        "converged": bool(found.converged),
+        "hops": int(found.hops),
+        "seconds": round(float(found.seconds), 4),
+    }

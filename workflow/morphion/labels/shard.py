@@ -9,9 +9,10 @@ import xarray as xr
 from morphion import provenance, store
 from morphion.config import Config
 from morphion.config.load import block
-from morphion.labels.label import label_structure
+from morphion.gpu import choose
+from morphion.labels.label import Label, Task, at_once, label_structures
 from morphion.philox import stream_key
-from morphion.progress import Reporter, log, progress
+from morphion.progress import log, progress
 from morphion.provenance import digest
 from morphion.store.checksum import checksum
 
@@ -41,6 +42,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     The walk of a structure depends on the run seed, the set, its family and index only, so that
     labels do not depend on shards, threads or restarts.
     """
+    device = choose(config.engine)
     data = store.load(structures, kind="structures")
     block_ = {key: block(getattr(config, key)) for key in ("transport", "labels")}
     partial = store.Partial(
@@ -48,20 +50,31 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     )
     count = data.sizes["structure"]
     finished = [partial.load(f"{i:06d}") for i in range(count)]
-    done = sum(entry is not None for entry in finished)
-    if done:
-        log(f"{output}: continues after {done} of {count} structures")
-    with progress(f"labels {set_}", count, "structures", done=done) as report:
-        for i in range(count):
-            if finished[i] is None:
-                finished[i] = _label(config, set_, data, i, report)
+    left = [i for i in range(count) if finished[i] is None]
+    if len(left) < count:
+        log(f"{output}: continues after {count - len(left)} of {count} structures")
+    group = at_once(config.labels, device)
+    with progress(f"labels {set_}", count, "structures", done=count - len(left)) as report:
+        for first in range(0, len(left), group):
+            indices = left[first : first + group]
+            labels = label_structures(
+                [_task(config, set_, data, i) for i in indices],
+                config.transport,
+                config.labels,
+                device,
+                lambda note: report.advance(0, note=f"({note})"),
+            )
+            for i, label in zip(indices, labels, strict=True):
+                finished[i] = _entries(label)
                 partial.save(f"{i:06d}", finished[i])
                 report.advance(note=_note(finished[i]))
     store.write(
         output,
         _assemble(finished, data, config),
         kind=KIND,
-        provenance=provenance.record(block_, seed=config.seed, set=set_, engine="cpu"),
+        provenance=provenance.record(
+            block_, seed=config.seed, set=set_, engine="cpu" if device is None else device.name
+        ),
     )
     partial.discard()
 
@@ -78,20 +91,18 @@ def _table(config: Config) -> str | None:
     return None if path is None else Path(path).read_text()
 
 
-def _label(
-    config: Config, set_: str, data: xr.Dataset, i: int, report: Reporter
-) -> dict[str, np.ndarray]:
+def _task(config: Config, set_: str, data: xr.Dataset, i: int) -> Task:
     family, index = str(data.family.values[i]), int(data["index"].values[i])
-    label = label_structure(
+    return Task(
         data.positions.values[i],
         data.attrs["box_length"],
         data.attrs["diameter"],
-        config.transport,
-        config.labels,
         stream_key(config.seed, "kmc", set_, family, index),
         what=f"{set_} {family}-{index}",
-        on_progress=lambda note: report.advance(0, note=f"({note})"),
     )
+
+
+def _entries(label: Label) -> dict[str, np.ndarray]:
     entries = asdict(label)
     del entries["doubt"]  # the log has it
     return {name: np.asarray(value) for name, value in entries.items()}

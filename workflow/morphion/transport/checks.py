@@ -51,6 +51,12 @@ def require_positions(positions: np.ndarray, box_length: float, diameter: float)
     return np.ascontiguousarray(positions % box_length)
 
 
+def require_open(is_any_open: bool) -> None:
+    """Raise TransportError if spheres block every site."""
+    if not is_any_open:
+        raise TransportError("no open lattice site: every site lies inside a particle")
+
+
 def require_shell(n: int, box_length: float, thickness: float, sites_met: int) -> None:
     """Raise TransportError if no open site lies in a shell, warn if fewer than two span it.
 
@@ -67,7 +73,7 @@ def require_shell(n: int, box_length: float, thickness: float, sites_met: int) -
             f"lattice = {n}: fewer than two sites span the ligand shell ({thickness:.3g} voxels "
             f"at a spacing of {box_length / n:.3g}); {enough} sites an edge would do",
             MorphionWarning,
-            stacklevel=4,  # the caller of rasterise,
+            stacklevel=5,  # the caller of rasterise
         )
 
 

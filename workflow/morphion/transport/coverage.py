@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.config.transport import CoverageShell
+from morphion.elementary import exp
 from morphion.transport.lattice import SMALLEST_DIFFUSIVITY
 
 # A centre farther than r_s + 10 w adds less than 1 / (1 + e^20) = 2e-9 to the coverage: left out.
@@ -53,7 +54,7 @@ def local_transport(c, model):
     solvent, shell, affinity, friction, extra = model
     c1 = min(c, 1.0)
     c2 = max(c - 1.0, 0.0)
-    diffusivity = (solvent + (shell - solvent) * c1) * math.exp(-friction * c2)
+    diffusivity = (solvent + (shell - solvent) * c1) * exp(-friction * c2)
     return diffusivity, -affinity * c1 - extra * c2
 
 
@@ -68,7 +69,7 @@ def _add_row(coverage, x2, y2, z, core2, shell, width, reach2, h):
             coverage[k % n] = -np.inf
         else:
             d = math.sqrt(d2)
-            coverage[k % n] += 1.0 / (1.0 + math.exp(-2.0 * (shell - d) / width))
+            coverage[k % n] += 1.0 / (1.0 + exp(-2.0 * (shell - d) / width))
 
 
 @njit(parallel=True, cache=True)

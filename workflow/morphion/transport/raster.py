@@ -1,13 +1,15 @@
 """Particle positions to the lattice on which cations hop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numba import njit, prange
 
 from morphion.config.transport import CoverageShell, Transport
-from morphion.errors import TransportError
-from morphion.transport import checks, coverage, distances
+from morphion.elementary import exp
+from morphion.gpu import CudaDevice
+from morphion.transport import checks, coverage, distances, raster_gpu
 from morphion.transport.lattice import Lattice
 from morphion.transport.table import read_table
 
@@ -15,7 +17,12 @@ _BYTES_PER_SITE = 8  # b and weight
 
 
 def rasterise(
-    positions: np.ndarray, box_length: float, diameter: float, model: Transport, n: int
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+    model: Transport,
+    n: int,
+    device: CudaDevice | None = None,
 ) -> Lattice:
     """Lattice of n^3 sites for a structure under a transport model.
 
@@ -29,17 +36,31 @@ def rasterise(
         Lengths in units of sigma (a table may also be in voxels).
     n : int
         Sites along an edge, at least 16.
+    device : CudaDevice, optional
+        Where the arrays of the lattice shall lie. Their bits do not depend on it.
 
     All periodic images count. The truncated tails of the coverage and the float32 storage of U
     leave a relative error below 1e-6 in b and weight.
 
     Raises TransportError if the lattice is too small, too large for the memory, has no open site
     in any shell, or if the table is not usable; warns (MorphionWarning) if fewer than two sites
-    span a shell. Results do not depend on the number of threads.
+    span a shell. Results do not depend on the number of threads. Raises DeviceMemoryError if the
+    lattice does not fit on the device.
     """
     checks.require_sites(n)
     positions = checks.require_positions(positions, box_length, diameter)
+    if device is not None:
+        device.require_memory(n, _BYTES_PER_SITE, "a lattice")
+        if isinstance(model, CoverageShell):
+            return raster_gpu.rasterise(positions, box_length, diameter, model, n, device)
     checks.require_memory(n, _BYTES_PER_SITE, "a lattice")
+    lattice = _on_cores(positions, box_length, diameter, model, n)
+    if device is None:
+        return lattice
+    return replace(lattice, b=device.array(lattice.b), weight=device.array(lattice.weight))
+
+
+def _on_cores(positions, box_length, diameter, model, n) -> Lattice:
     diffusivity = np.empty((n, n, n), np.float32)
     energy = np.empty((n, n, n), np.float32)
     if isinstance(model, CoverageShell):
@@ -92,8 +113,8 @@ def _replace(diffusivity, energy, lowest):
             for k in range(n):
                 d = diffusivity[i, j, k]
                 if d > 0:
-                    half = math.exp((lowest - energy[i, j, k]) / 2)
-                    diffusivity[i, j, k] = math.sqrt(d) * half
+                    half = exp((lowest - energy[i, j, k]) / 2)
+                    diffusivity[i, j, k] = math.sqrt(np.float64(d)) * half
                     energy[i, j, k] = half * half
                 else:
                     energy[i, j, k] = 0.0
@@ -104,8 +125,7 @@ def _to_weights(diffusivity: np.ndarray, energy: np.ndarray, spacing: float) -> 
     n = len(diffusivity)
     lowest, highest = np.empty(n), np.empty(n)
     _extremes(diffusivity, energy, lowest, highest)
-    if not np.isfinite(lowest.min()):
-        raise TransportError("no open lattice site: every site lies inside a particle")
+    checks.require_open(bool(np.isfinite(lowest.min())))
     checks.require_spread(highest.max() - lowest.min())
     _replace(diffusivity, energy, lowest.min())
     return Lattice(diffusivity, energy, float(spacing))

@@ -1,0 +1,142 @@
+"""A CUDA device: arrays, kernels, and errors that say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from morphion.errors import DeviceError, DeviceMemoryError
+from morphion.gpu.source import OPTIONS, join
+from morphion.progress import log
+
+_USABLE = 0.9  # share of the free memory; the allocator rounds and keeps blocks
+
+
+class CudaDevice:
+    """The current CUDA device, through CuPy.
+
+    Everything that runs on a device goes through these few methods, so that tests can put a host
+    in its place. ``xp`` is the array module (CuPy).
+    """
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.xp = cupy
+        self._modules: dict[tuple[str, ...], Any] = {}
+        self._kernels: dict[tuple[tuple[str, ...], str], Any] = {}
+        with self.guard():
+            properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.name = properties["name"].decode()
+        self.compute_capability = f"{properties['major']}.{properties['minor']}"
+        self.multiprocessors = int(properties["multiProcessorCount"])
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Turn CuPy's errors into DeviceMemoryError and DeviceError."""
+        try:
+            yield
+        except self.xp.cuda.memory.OutOfMemoryError as error:
+            self.release()
+            raise DeviceMemoryError(f"the GPU is out of memory: {error}") from error
+        except self._errors as error:
+            raise DeviceError(
+                f"the GPU failed: {error}. Finished structures are kept: run the same command "
+                "again, or on CPU cores with engine: cpu"
+            ) from error
+
+    @cached_property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        cuda = self.xp.cuda
+        return (
+            cuda.runtime.CUDARuntimeError,
+            cuda.driver.CUDADriverError,
+            cuda.compiler.CompileException,
+        )
+
+    def launch(
+        self, files: tuple[str, ...], kernel: str, blocks: int, threads: int, *arguments: Any
+    ) -> None:
+        """Run a kernel of joined source files; arguments are device arrays and NumPy scalars."""
+        with self.guard():
+            function = self._kernels.get((files, kernel))
+            if function is None:
+                if files not in self._modules:
+                    self._modules[files] = self.xp.RawModule(code=join(files), options=OPTIONS)
+                function = self._modules[files].get_function(kernel)
+                self._kernels[files, kernel] = function
+            function((int(blocks),), (threads,), arguments)
+
+    def array(self, values: np.ndarray) -> Any:
+        """Copy of a host array on the device."""
+        with self.guard():
+            return self.xp.asarray(values)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """Array of zeros on the device."""
+        with self.guard():
+            return self.xp.zeros(shape, dtype)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """Array on the device whose values are not defined."""
+        with self.guard():
+            return self.xp.empty(shape, dtype)
+
+    def host(self, array: Any) -> np.ndarray:
+        """Copy of a device array on the host; waits for the kernels that fill it."""
+        with self.guard():
+            return self.xp.asnumpy(array)
+
+    def address(self, array: Any) -> int:
+        """Address of a device array, for kernels that follow pointers."""
+        return int(array.data.ptr)
+
+    def release(self) -> None:
+        """Give cached memory back to the device."""
+        self.xp.get_default_memory_pool().free_all_blocks()
+
+    def usable_memory(self) -> int:
+        """Bytes that new arrays can take."""
+        with self.guard():
+            free, _ = self.xp.cuda.runtime.memGetInfo()
+            pool = self.xp.get_default_memory_pool()
+            return int(_USABLE * (free + pool.free_bytes()))
+
+    def require_memory(self, n: int, bytes_per_site: float, what: str) -> None:
+        """Raise DeviceMemoryError if n^3 sites of ``what`` do not fit on the device."""
+        usable, needed = self.usable_memory(), bytes_per_site * n**3
+        if needed > usable:
+            fits = int((usable / bytes_per_site) ** (1 / 3))
+            raise DeviceMemoryError(
+                f"lattice = {n}: {what} needs {needed / 2**30:.1f} GiB on the GPU, "
+                f"{usable / 2**30:.1f} GiB are free; the largest lattice that fits has {fits} "
+                "sites an edge"
+            )
+
+
+def choose(engine: str) -> CudaDevice | None:
+    """The device of engine ``auto``, ``cpu`` or ``gpu``; None stands for CPU cores.
+
+    ``auto`` takes a GPU where there is one. Raises DeviceError if ``gpu`` finds none.
+    """
+    if engine == "cpu":
+        return None
+    if engine not in ("auto", "gpu"):
+        raise DeviceError(f"engine = {engine}: known are auto, cpu and gpu")
+    try:
+        device = CudaDevice()
+    except ImportError as error:
+        reason = f"CuPy cannot be imported ({error})"
+    except DeviceError as error:
+        reason = str(error.__cause__ or error)
+    else:
+        log(f"engine: GPU {device.name}, compute capability {device.compute_capability}")
+        return device
+    if engine == "gpu":
+        raise DeviceError(
+            f"engine = gpu, but no GPU can be used: {reason}. Ask for a node with a GPU and use "
+            "the environment cuda12 or cuda13, or set engine to cpu or auto"
+        )
+    return None
