@@ -13,16 +13,23 @@ import numpy as np
 import torch
 
 from morphion.config.geometry import Geometry
-from morphion.config.surrogates import DenseNetwork, Network, PaperNetwork, PeriodicNetwork
+from morphion.config.surrogates import (
+    DenseNetwork,
+    Network,
+    PaperNetwork,
+    PeriodicNetwork,
+    ResistorNetwork,
+)
 from morphion.philox import stream_key
-from morphion.surrogates.data import Labelled, input_size, make_inputs
+from morphion.surrogates.build import build
+from morphion.surrogates.data import Labelled, input_size, make_inputs, takes_images
 from morphion.surrogates.memory import keep_freed_memory
-from morphion.surrogates.networks import build
 from morphion.surrogates.parallel import choose_device
 from morphion.surrogates.precision import Precision, Stopwatch
 
 NETWORKS: dict[str, Network] = {
     "periodic": PeriodicNetwork(kind="periodic"),
+    "resistor": ResistorNetwork(kind="resistor"),
     "paper_untiled": PaperNetwork(kind="paper", tiled=False),
     "paper_tiled": PaperNetwork(kind="paper", tiled=True),
     "nearest_distance": DenseNetwork(kind="dense", descriptor="nearest-distance"),
@@ -40,7 +47,9 @@ def random_structures(count: int) -> Labelled:
         "voxels": geometry.voxels,
     }
     split = np.full(count, "train")
-    return Labelled(Path("random"), positions, rng.uniform(0.3, 1, count), split, attrs, "")
+    diffusivity = rng.uniform(0.3, 1, count)
+    tensor = diffusivity[:, None, None] * np.eye(3)
+    return Labelled(Path("random"), positions, diffusivity, tensor, split, attrs, "")
 
 
 def measure(block: Network, data: Labelled, steps: int, device: torch.device) -> tuple[float, ...]:
@@ -49,20 +58,21 @@ def measure(block: Network, data: Labelled, steps: int, device: torch.device) ->
     model = build(block, input_size(block, int(data.attrs["voxels"])))
     model.initialise(torch.Generator().manual_seed(0))
     model.to(device)
-    if not isinstance(block, DenseNetwork):
+    if takes_images(block):
         model.to(memory_format=torch.channels_last_3d)
     precision, optimiser = Precision(device, "auto"), torch.optim.Adam(model.parameters(), lr=1e-5)
     watch, rows = Stopwatch(device), np.arange(len(data.positions))
-    targets = torch.from_numpy(data.diffusivity).float().to(device)
+    labels = (data.diffusivity, data.tensor)
+    targets = [torch.from_numpy(values).float().to(device) for values in labels]
 
     def train_step(epoch: int) -> None:
         watch.start()
         batch = inputs.batch(rows, epoch)
         watch.loaded()
         with precision.autocast():
-            predicted = model(batch)
+            output = model(batch)
         optimiser.zero_grad(set_to_none=True)
-        precision.backward(((predicted - targets) ** 2).mean())
+        precision.backward(model.errors(output, *targets).mean())
         precision.step(optimiser, block.training.max_gradient)
         watch.stop()
 

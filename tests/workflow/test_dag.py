@@ -73,6 +73,22 @@ def test_a_run_judges_the_labels_it_is_asked_to(snakemake, tmp_path, tiny, keys,
     assert {name for name in found if "verdict" in name or name == "judge"} == shown
 
 
+def test_a_packed_data_set_needs_no_structures_and_no_labels(snakemake, tmp_path, tiny):
+    (tmp_path / "packed.zarr.zip").touch()
+    target = "results/tiny/dataset/round0.zarr"
+    found = dry_run(snakemake, tmp_path, tiny(labelled=str(tmp_path / "packed.zarr.zip")), target)
+    assert set(found) == {"unpack", "total"}
+
+
+def test_a_run_on_a_packed_data_set_labels_and_judges_only_what_it_made(snakemake, tmp_path, tiny):
+    (tmp_path / "packed.zarr.zip").touch()
+    plain = dry_run(snakemake, tmp_path, tiny())
+    found = dry_run(snakemake, tmp_path, tiny(labelled=str(tmp_path / "packed.zarr.zip")))
+    assert "structures" not in found
+    assert found["label"] == plain["label"] - plain["structures"]
+    assert found["verdict"] == plain["verdict"] - plain["structures"]
+
+
 def test_no_other_configuration_leaks_into_a_run(snakemake, tmp_path, tiny):
     """Snakemake merges a default configuration file into the one that is asked for."""
     (tmp_path / "config").mkdir()

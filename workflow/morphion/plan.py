@@ -43,8 +43,9 @@ class Plan:
         return range(max(1, math.ceil(self.structures_in(set_) / size)))
 
     def sets(self) -> Iterator[str]:
-        """Every set that is labelled."""
-        yield from map(round_set, self.rounds())
+        """Every set that is labelled by the run itself."""
+        first = 0 if self.config.labelled is None else 1
+        yield from map(round_set, self.rounds()[first:])
         yield from self.evaluation_sets()
 
     def evaluation_sets(self) -> Iterator[str]:

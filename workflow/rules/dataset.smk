@@ -28,3 +28,28 @@ rule dataset:
     shell:
         "morphion dataset --config {params.config} --threads {threads} {params.round}"
         " {params.previous} {params.structures} {params.labels} {output} 2> {log}"
+
+
+if RUN.labelled is not None:
+
+    ruleorder: unpack > dataset
+
+    rule unpack:
+        """Round 0 from a packed data set: nothing is generated or labelled."""
+        input:
+            packed=RUN.labelled,
+        output:
+            directory(PATHS.dataset(round_set(0))),
+        log:
+            PATHS.log("unpack", round_set(0)),
+        benchmark:
+            PATHS.benchmark("unpack", round_set(0))
+        conda:
+            ENVIRONMENT
+        threads: 4
+        params:
+            config=PATHS.config(),
+            depends=depends_on("geometry", "split"),
+        shell:
+            "morphion unpack --config {params.config} --threads {threads}"
+            " {input.packed} {output} 2> {log}"

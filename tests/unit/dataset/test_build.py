@@ -6,10 +6,11 @@ import xarray as xr
 
 from morphion import store
 from morphion.config import Config, parse_config
-from morphion.dataset import build_dataset
+from morphion.dataset import build_dataset, unpack_dataset
 from morphion.dataset.loadings import write_loadings
-from morphion.errors import StoreError
+from morphion.errors import ConfigError, StoreError
 from morphion.labels.shard import structures_digest
+from morphion.store.pack import pack
 from morphion.structures.dataset import structure_dataset
 from morphion.structures.families import generate
 
@@ -112,3 +113,45 @@ def test_loadings_are_made_of_the_test_split(tmp_path, config):
     data = store.load(tmp_path / "d.zarr", kind="dataset")
     parents = np.concatenate([shard.parent.values for shard in shards])
     np.testing.assert_array_equal(parents, np.flatnonzero(data.split_random.values == "test"))
+
+
+@pytest.fixture
+def packed(tmp_path, config):
+    """Ten labelled structures, their data set, and that in one file."""
+    config = config.model_copy(
+        update={
+            "structures": config.structures.model_copy(update={"rsa": 10, "chain": 0, "gapped": 0})
+        }
+    )
+    shard = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
+    build_dataset(config, [shard[0]], [shard[1]], tmp_path / "r0.zarr", round_=0)
+    pack(tmp_path / "r0.zarr", tmp_path / "r0.zarr.zip")
+    return config, tmp_path / "r0.zarr", tmp_path / "r0.zarr.zip"
+
+
+def test_an_unpacked_data_set_is_the_one_that_was_packed(tmp_path, packed):
+    config, built, file = packed
+    unpack_dataset(config, file, tmp_path / "again.zarr")
+    xr.testing.assert_identical(
+        store.load(tmp_path / "again.zarr", kind="dataset").drop_attrs(),
+        store.load(built, kind="dataset").drop_attrs(),
+    )
+    images = store.open_lazy(built, kind="dataset")["voxels"][:]
+    np.testing.assert_array_equal(
+        store.open_lazy(tmp_path / "again.zarr", kind="dataset")["voxels"][:], images
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("seed", lambda c: {"seed": 7}),
+        ("labels", lambda c: {"labels": c.labels.model_copy(update={"lattice": 50})}),
+        ("structures", lambda c: {"structures": c.structures.model_copy(update={"rsa": 11})}),
+    ],
+)
+def test_a_packed_data_set_of_another_configuration_is_refused(tmp_path, packed, key, change):
+    config, _, file = packed
+    with pytest.raises(ConfigError, match=rf"r0\.zarr\.zip: made with {key} = "):
+        unpack_dataset(config.model_copy(update=change(config)), file, tmp_path / "again.zarr")
+    assert not (tmp_path / "again.zarr").exists()

@@ -10,6 +10,8 @@ from morphion.config.surrogates import (
     PaperNetwork,
     PeriodicNetwork,
     PeriodicTraining,
+    ResistorNetwork,
+    ResistorTraining,
     Training,
 )
 from morphion.structures.descriptors import mean_nearest_distances
@@ -44,6 +46,7 @@ def write_dataset(path, positions, diffusivity=None):
             "group": per_structure(np.array([f"rsa-{i}" for i in range(count)], dtype=object)),
             "round": per_structure(np.zeros(count, "i4")),
             "diffusivity": per_structure(diffusivity),
+            "tensor": (("structure", "axis", "axis2"), diffusivity[:, None, None] * np.eye(3)),
             "stderr": per_structure(0.02 * diffusivity),
             "converged": per_structure(np.ones(count, bool)),
             "split_random": per_structure(np.resize(split, count)),
@@ -80,6 +83,15 @@ def networks(training=TRAINING):
         ),
         "nearest_distance": DenseNetwork(
             kind="dense", descriptor="nearest-distance", neurons=(16,), training=dense
+        ),
+        "resistor": ResistorNetwork(
+            kind="resistor",
+            cutoff=2.2,
+            near=1.6,
+            radial=8,
+            channels=4,
+            neurons=8,
+            training=ResistorTraining(**{**dense.model_dump(), "precision": "float32"}),
         ),
         "rdf": DenseNetwork(
             kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense

@@ -13,9 +13,9 @@ from morphion.analysis.predictions import COLUMNS
 from morphion.errors import SurrogateError
 from morphion.structures.files import write_structure
 from morphion.surrogates import Surrogate, predict_dataset, train
+from morphion.surrogates.build import build
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.model import read_tensors
-from morphion.surrogates.networks import build
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_files_of_another_shape_are_refused(tmp_path, trained):
         predict_files([tmp_path / "s.xyz"], trained, "cpu")
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", sorted(networks().keys() - {"resistor"}))
 def test_an_untrained_network_is_positive_and_of_the_right_shape(name):
     block = networks()[name]
     size = {"nearest_distance": 1, "rdf": 19}.get(name, 25)

@@ -60,7 +60,9 @@ class Killed(Exception):
     """Stands for a kill in the middle of a training."""
 
 
-@pytest.mark.parametrize(("name", "at_step"), [("periodic", 7), ("rdf", 15), ("periodic", 29)])
+@pytest.mark.parametrize(
+    ("name", "at_step"), [("periodic", 7), ("rdf", 15), ("periodic", 29), ("resistor", 12)]
+)
 def test_an_interrupted_training_equals_an_uninterrupted_one(
     tmp_path, config, dataset, monkeypatch, name, at_step
 ):

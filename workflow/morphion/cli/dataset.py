@@ -1,4 +1,4 @@
-"""``morphion dataset``."""
+"""``morphion dataset`` and ``morphion unpack``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +30,21 @@ def dataset(
     build_dataset(load_config(config), structures, labels, output, round_=round_, previous=previous)
 
 
+def unpack(
+    source: Annotated[Path, typer.Argument(help="Packed data set, *.zarr.zip.")],
+    output: Annotated[Path, typer.Argument(help="Data set to write.")],
+    config: ConfigFile,
+    threads: Threads = None,
+) -> None:
+    """The data set of round 0 from a packed one, with its voxel images."""
+    from morphion.config import load_config
+    from morphion.dataset import unpack_dataset
+
+    use_threads(threads)
+    unpack_dataset(load_config(config), source, output)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(rich_help_panel=PIPELINE)(dataset)
+    app.command(rich_help_panel=PIPELINE)(unpack)

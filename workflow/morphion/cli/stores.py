@@ -1,4 +1,4 @@
-"""``morphion inspect`` and ``morphion export``."""
+"""``morphion inspect``, ``morphion export`` and ``morphion pack``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,18 @@ def export(
         export_structures(source, output, first=first, count=count, every=every)
 
 
+def pack(
+    source: Annotated[Path, typer.Argument(help="Store of any kind.")],
+    output: Annotated[Path, typer.Argument(help="File to write, *.zarr.zip.")],
+) -> None:
+    """A store without its voxel images as one small file that opens like the store."""
+    from morphion.store.pack import pack as pack_store
+
+    pack_store(source, output)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=PEOPLE)(inspect)
     app.command(rich_help_panel=PEOPLE)(export)
+    app.command(rich_help_panel=PEOPLE)(pack)

@@ -23,17 +23,27 @@ def load_config(path: Path | str) -> Config:
 def parse_config(content: Mapping[str, Any], *, source: str, folder: Path) -> Config:
     """Configuration from parsed YAML.
 
-    ``source`` is what an error message calls it; a relative path of a transport table is taken
-    from ``folder`` and made absolute, so that a dumped configuration works from anywhere.
+    ``source`` is what an error message calls it; relative paths of a transport table
+    and a packed data set are taken from ``folder`` and made absolute, so that a dumped
+    configuration works from anywhere.
     """
     config = validate(Config, content, source=source)
+    if config.labelled is not None:
+        labelled = _existing(folder / config.labelled, source, "labelled")
+        config = config.model_copy(update={"labelled": labelled})
     if isinstance(config.transport, DistanceTable):
-        table = (folder / config.transport.path).resolve()
-        if not table.is_file():
-            raise ConfigError(f"{source}: transport.path: no file {table}")
+        table = _existing(folder / config.transport.path, source, "transport.path")
         transport = config.transport.model_copy(update={"path": table})
         config = config.model_copy(update={"transport": transport})
     return config
+
+
+def _existing(path: Path, source: str, key: str) -> Path:
+    """The absolute path; raises ConfigError if no file is there."""
+    path = path.resolve()
+    if not path.is_file():
+        raise ConfigError(f"{source}: {key}: no file {path}")
+    return path
 
 
 def dump_config(config: Config, path: Path | str) -> None:

@@ -39,6 +39,11 @@ class Config(Block):
     structures: Structures = Field(Structures(), description="what is generated in round 0")
     transport: Transport = Field(CoverageShell(), description="local diffusivity and affinity")
     labels: Labels = Field(Labels(), description="how structures are labelled")
+    labelled: Path | None = Field(
+        None,
+        description="packed data set (*.zarr.zip) that is round 0, instead of generating and "
+        "labelling; relative to the file that names it",
+    )
     verdict: Verdict = Field(Verdict(), description="how labels are judged before they are used")
     split: Split = Field((0.6, 0.2, 0.2), description="training, validation and test shares")
     surrogates: Surrogates = Field(Surrogates(), description="networks and their training")

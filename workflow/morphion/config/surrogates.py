@@ -91,8 +91,49 @@ class DenseNetwork(Block):
     training: Training = Training(max_epochs=2000, patience=100, augment=False)
 
 
+class ResistorTraining(Training):
+    """Steps are cheap, and the labels of an exact solver reward a long, fast start."""
+
+    learning_rate: float = Field(
+        1e-2, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+    )
+    batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
+    max_epochs: PositiveInt = Field(60, description="passes over the training set at most")
+    patience: PositiveInt = Field(60, description="epochs without a better validation loss")
+    max_gradient: float | None = Field(
+        1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+    )
+    augment: Literal[False] = Field(False, description="the network is invariant by construction")
+    precision: Literal["float32"] = Field(
+        "float32", description="features; Kirchhoff's equations are solved in float64"
+    )
+
+
+class ResistorNetwork(Block):
+    """Conductances between particles learned from their surroundings, Kirchhoff's laws for D."""
+
+    kind: Literal["resistor"]
+    cutoff: float = Field(
+        2.7, gt=1, description="distance beyond which no current flows, sphere diameters"
+    )
+    near: float = Field(
+        1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"
+    )
+    radial: int = Field(32, ge=4, description="Gaussians along the distance of a pair")
+    rounds: PositiveInt = Field(2, description="rounds in which pairs learn of their surroundings")
+    channels: PositiveInt = Field(16, description="sums over neighbours, and over triangles")
+    neurons: PositiveInt = Field(64, description="neurons of the dense layers")
+    tensor_weight: float = Field(
+        0.3, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
+    )
+    members: PositiveInt = Field(
+        1, description="networks whose mean predicts and whose disagreement enters the spread"
+    )
+    training: ResistorTraining = ResistorTraining()
+
+
 Network = Annotated[
-    PaperNetwork | PeriodicNetwork | DenseNetwork,
+    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork,
     Field(discriminator="kind"),
 ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,7 +11,7 @@ from morphion import provenance, store
 from morphion.config import Config
 from morphion.config.load import block
 from morphion.dataset.split import UNUSED, grouped_split, random_split
-from morphion.errors import StoreError
+from morphion.errors import ConfigError, StoreError
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
 from morphion.structures.voxels import iter_voxel_blocks
@@ -51,7 +52,37 @@ def build_dataset(
     data.attrs = {name: new.attrs[name] for name in ("box_length", "diameter", "volume_fraction")}
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
-    shape = (data.sizes["structure"], *(config.geometry.voxels,) * 3)
+    blocks = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
+    record = provenance.record(
+        {**blocks, "split": list(config.split)}, seed=config.seed, round=round_
+    )
+    _write(data, output, record)
+
+
+def unpack_dataset(config: Config, source: Path, output: Path) -> None:
+    """Write a packed data set of round 0 as ``build_dataset`` wrote it, voxel images included.
+
+    Raises StoreError if the file is not sound, ConfigError if it was made with another seed,
+    geometry, transport model, label method, split or number of structures.
+    """
+    data = store.load(source, kind=KIND)
+    made = data.attrs["provenance"]
+    expected = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
+    expected |= {"split": list(config.split), "seed": config.seed}
+    found = {**made["config"], "seed": made["seed"]}
+    expected["structures"], found["structures"] = config.structures.count, data.sizes["structure"]
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise ConfigError(
+                f"{source}: made with {key} = {found.get(key)}, the configuration has {value}; "
+                "make both agree, or leave out labelled to generate and label anew"
+            )
+    _write(data, output, made)
+
+
+def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:
+    voxels = int(data.attrs["voxels"])
+    shape = (data.sizes["structure"], *(voxels,) * 3)
     images = store.Stream(
         dims=("structure", "z", "y", "x"),
         shape=shape,
@@ -62,14 +93,10 @@ def build_dataset(
             data.positions.values,
             data.attrs["box_length"],
             data.attrs["diameter"],
-            config.geometry.voxels,
+            voxels,
             block=_SHARD,
         ),
         attrs={"description": "1 where the voxel centre lies inside a particle"},
-    )
-    blocks = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
-    record = provenance.record(
-        {**blocks, "split": list(config.split)}, seed=config.seed, round=round_
     )
     store.write(output, data, kind=KIND, provenance=record, streams={"voxels": images})
     log(f"{output}: {_summary(data)}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import ZipStore
 
 from morphion.errors import StoreError
 from morphion.provenance import digest
@@ -67,13 +68,15 @@ def verify(
 
 
 def _open(path: Path, kind: str | None) -> zarr.Group:
-    if not (path / "zarr.json").is_file():
+    packed = path.suffix == ".zip" and path.is_file()
+    if not packed and not (path / "zarr.json").is_file():
         what = "has no zarr.json" if path.is_dir() else "does not exist"
         raise StoreError(f"{path}: {what}; expected a morphion store")
     try:
-        root = zarr.open_group(path, mode="r")
+        root = zarr.open_group(ZipStore(path, mode="r") if packed else path, mode="r")
     except Exception as error:  # zarr raises many kinds on broken metadata
-        raise StoreError(f"{path}: zarr.json cannot be read ({error})") from error
+        what = "not a ZIP file with a morphion store" if packed else "zarr.json cannot be read"
+        raise StoreError(f"{path}: {what} ({error})") from error
     if "kind" not in root.attrs:
         raise StoreError(f"{path}: a Zarr group, but not a morphion store (no attribute 'kind')")
     if kind is not None and root.attrs["kind"] != kind:

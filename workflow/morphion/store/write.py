@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.abc.codec import BytesBytesCodec
 
 from morphion.errors import StoreError
 from morphion.files import atomic_folder
@@ -41,11 +42,13 @@ def write(
     provenance: Mapping[str, Any],
     streams: Mapping[str, Stream] | None = None,
     chunks: Mapping[str, tuple[int, ...]] | None = None,
+    compressor: BytesBytesCodec | None = None,
 ) -> None:
     """Write ``data`` and ``streams`` as a Zarr v3 store of the given kind.
 
     The store appears under ``path`` whole and checked, or not at all. Each array carries a
     checksum in its attributes; the root carries kind, format version and provenance.
+    ``compressor`` replaces Zarr's default for arrays of numbers.
     """
     path = Path(path)
     data = _with_string_dtype(data)
@@ -61,7 +64,13 @@ def write(
     for name in data.variables:
         data[name].attrs["checksum"] = checksum(data[name].values)
         data[name].encoding.clear()
-    encoding = {name: {"chunks": shape} for name, shape in (chunks or {}).items()}
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): {"compressors": (compressor,)}
+        for name in data.variables
+        if compressor is not None and data[name].dtype.kind in "fiub"
+    }
+    for name, shape in (chunks or {}).items():
+        encoding.setdefault(name, {})["chunks"] = shape
     with atomic_folder(path) as scratch:
         data.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         root = zarr.open_group(scratch, mode="r+")

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from morphion import store
-from morphion.config.surrogates import DenseNetwork, Network
+from morphion.config.surrogates import DenseNetwork, Network, ResistorNetwork
 from morphion.errors import SurrogateError
 from morphion.store.checksum import checksum
 from morphion.structures.descriptors import mean_nearest_distances, radial_distributions
 from morphion.structures.voxels import iter_voxel_blocks
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
+from morphion.surrogates.pairs import Graph, build_graph
 
 SETS = ("train", "validation", "test")
 
@@ -22,13 +23,14 @@ SETS = ("train", "validation", "test")
 class Labelled:
     """Structures, labels and one split of a data set.
 
-    ``positions`` [S, N, 3] in voxels, ``diffusivity`` float64 [S] in D*, ``split`` text [S],
-    ``attrs`` of the store, ``digest`` of what a training depends on.
+    ``positions`` [S, N, 3] in voxels, ``diffusivity`` float64 [S] and ``tensor`` [S, 3, 3] in D*,
+    ``split`` text [S], ``attrs`` of the store, ``digest`` of what a training depends on.
     """
 
     path: Path
     positions: np.ndarray
     diffusivity: np.ndarray
+    tensor: np.ndarray
     split: np.ndarray
     attrs: dict[str, Any]
     digest: str
@@ -54,8 +56,9 @@ def read_labelled(path: Path | str, split: str) -> Labelled:
     positive.
     """
     path, column = Path(path), f"split_{split}"
-    data = store.load(path, kind="dataset", names=("positions", "diffusivity", column))
+    data = store.load(path, kind="dataset", names=("positions", "diffusivity", "tensor", column))
     diffusivity = data.diffusivity.values / data.attrs["reference_diffusivity"]
+    tensor = data.tensor.values / data.attrs["reference_diffusivity"]
     membership = data[column].values.astype(str)
     used = np.isin(membership, SETS)
     if not (diffusivity[used] > 0).all():
@@ -65,11 +68,18 @@ def read_labelled(path: Path | str, split: str) -> Labelled:
             f"{membership[index]!r}; a network learns positive, converged labels only"
         )
     digest = "-".join(checksum(data[name].values)[:16] for name in data.data_vars)
-    return Labelled(path, data.positions.values, diffusivity, membership, dict(data.attrs), digest)
+    return Labelled(
+        path, data.positions.values, diffusivity, tensor, membership, dict(data.attrs), digest
+    )
+
+
+def takes_images(block: Network) -> bool:
+    """Whether a network's input is the voxel image."""
+    return not isinstance(block, DenseNetwork | ResistorNetwork)
 
 
 def input_size(block: Network, voxels: int) -> int:
-    """Voxels along an image's edge, or entries of the descriptor."""
+    """Voxels along an image's edge, or entries of the descriptor; a graph has no size."""
     if not isinstance(block, DenseNetwork):
         return voxels
     return 1 if block.descriptor == "nearest-distance" else block.max_distance + 1
@@ -130,11 +140,29 @@ class DescriptorInputs:
         return self._values[torch.from_numpy(rows).to(self._device)]
 
 
-Inputs = ImageInputs | DescriptorInputs
+class GraphInputs:
+    """Pairs and wedges of the particles, found anew for each batch: faster than keeping them."""
+
+    def __init__(self, block: ResistorNetwork, data: Labelled, device: torch.device):
+        self._positions, self._device = data.positions, device
+        lengths = (data.attrs["box_length"], data.attrs["diameter"])
+        self._lengths = (*lengths, block.near, block.cutoff)
+
+    def normalisation(self, rows: np.ndarray) -> None:
+        """None: distances come in sphere diameters."""
+
+    def batch(self, rows: np.ndarray, epoch: int | None) -> Graph:
+        """Graph of the structures; invariant, so that nothing is augmented."""
+        return build_graph(self._positions[rows], *self._lengths, self._device)
+
+
+Inputs = ImageInputs | DescriptorInputs | GraphInputs
 
 
 def make_inputs(block: Network, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
     """Inputs of a network; ``key`` is the random stream of the augmentation, None for none."""
     if isinstance(block, DenseNetwork):
         return DescriptorInputs(block, data, device)
+    if isinstance(block, ResistorNetwork):
+        return GraphInputs(block, data, device)
     return ImageInputs(data, key, device)

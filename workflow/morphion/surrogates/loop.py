@@ -1,4 +1,4 @@
-"""The training loop: Adam on the squared error of D*, early stopping, one batch after the other."""
+"""The training loop: Adam on the network's loss, early stopping, one batch after the other."""
 
 import math
 import signal
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from morphion.config.surrogates import Training
@@ -17,7 +16,7 @@ from morphion.errors import SurrogateError
 from morphion.philox import generator
 from morphion.progress import progress
 from morphion.store import Partial
-from morphion.surrogates.data import Inputs
+from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.networks import Surrogate3D
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import Precision, Stopwatch
@@ -58,8 +57,8 @@ class Loop:
         On the device of ``ranks``, weights drawn; left with the best weights.
     inputs : Inputs
         Of all structures of the data set.
-    diffusivity : float64 [S]
-        Labels in D*.
+    data : Labelled
+        The labels of all structures.
     train_rows, validation_rows : int64 arrays
         Indices of the structures of the two sets.
     stream : (seed, indices...)
@@ -74,7 +73,7 @@ class Loop:
         self,
         model: Surrogate3D,
         inputs: Inputs,
-        diffusivity: np.ndarray,
+        data: Labelled,
         train_rows: np.ndarray,
         validation_rows: np.ndarray,
         training: Training,
@@ -85,8 +84,11 @@ class Loop:
         on_epoch: OnEpoch = lambda *_: None,
     ):
         self._model, self._inputs, self._ranks = model, inputs, ranks
-        self._labels = diffusivity
-        self._targets = torch.from_numpy(diffusivity.astype(np.float32)).to(ranks.device)
+        self._labels = data.diffusivity
+        self._targets = tuple(
+            torch.from_numpy(labels.astype(np.float32)).to(ranks.device)
+            for labels in (data.diffusivity, data.tensor)
+        )
         self._train_rows, self._validation_rows = train_rows, validation_rows
         self._training, self._stream, self._partial = training, stream, partial
         self._on_step, self._on_epoch = on_step, on_epoch
@@ -113,18 +115,21 @@ class Loop:
         load_tensors(self._model, self._best, where="the best epoch")
         return self._position
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """D* of structures as they are, float64 [len(rows)], each predicted by one rank."""
+    def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """D* of structures as they are and its relative disagreement between the members of an
+        ensemble, float64 [len(rows)], each predicted by one rank."""
         self._model.eval()
-        found = np.zeros(len(rows))
+        found = np.zeros((2, len(rows)))
         ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
         mine = np.arange(ranks.rank, len(rows), ranks.count)
         with torch.inference_mode(), self._precision.autocast():
             for start in range(0, len(mine), size):
                 part = mine[start : start + size]
-                predicted = self._model(self._inputs.batch(rows[part], None))
-                found[part] = predicted.double().cpu().numpy()
-        return ranks.sum(found)
+                output = self._model(self._inputs.batch(rows[part], None))
+                for row, read in enumerate((self._model.diffusivity, self._model.disagreement)):
+                    found[row, part] = read(output).double().cpu().numpy()
+        prediction, disagreement = ranks.sum(found)
+        return prediction, disagreement
 
     def _resume(self) -> None:
         ranks = self._ranks
@@ -175,7 +180,7 @@ class Loop:
         return self._steps * self._training.max_epochs
 
     def _step(self, batch: np.ndarray, step: int, watch: Stopwatch) -> tuple[float, bool]:
-        """Sum of the squared errors of the global batch, and whether any rank was told to stop."""
+        """Sum of the losses of the global batch, and whether any rank was told to stop."""
         ranks = self._ranks
         rate = learning_rate(self._training.learning_rate, step, self._total_steps)
         for group in self._optimiser.param_groups:
@@ -186,15 +191,16 @@ class Loop:
             mine, weight = batch[:1], 0.0
         watch.start()
         inputs = self._inputs.batch(mine, self._position.epoch)
-        targets = self._targets[torch.from_numpy(mine).to(ranks.device)]
+        chosen = torch.from_numpy(mine).to(ranks.device)
+        targets = [labels[chosen] for labels in self._targets]
         watch.loaded()
         with self._precision.autocast():
-            predicted = self._network(inputs)
-        squared = weight * functional.mse_loss(predicted, targets, reduction="sum")
+            output = self._network(inputs)
+        loss = weight * self._model.errors(output, *targets).sum()
         self._optimiser.zero_grad(set_to_none=True)
         # DDP averages gradients over ranks; a rank may hold more of the batch than another.
-        self._precision.backward(squared * (ranks.count / len(batch)))
-        total, stops = ranks.sum([squared.item(), float(self._terminated)])
+        self._precision.backward(loss * (ranks.count / len(batch)))
+        total, stops = ranks.sum([loss.item(), float(self._terminated)])
         if not math.isfinite(total):
             raise SurrogateError(
                 f"the loss is {total} in epoch {self._position.epoch}, batch "
@@ -211,8 +217,8 @@ class Loop:
         self, rate: float, speed: float, loader: float, started: float, before: float
     ) -> None:
         position = self._position
-        errors = self.predict(self._validation_rows) - self._labels[self._validation_rows]
-        validation = float(np.mean(errors**2))
+        predicted, _ = self.predict(self._validation_rows)
+        validation = float(np.mean((predicted - self._labels[self._validation_rows]) ** 2))
         if not math.isfinite(validation):
             raise SurrogateError(
                 f"the validation loss is {validation} after epoch {position.epoch}: training "

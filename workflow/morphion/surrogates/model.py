@@ -25,8 +25,10 @@ _NETWORK = TypeAdapter(Network)
 class Description:
     """What ``model.json`` says of a trained network.
 
-    Lengths are in voxels. ``relative_spread`` is the root mean square of (D* - label) / D* over
-    the validation set. ``reference_diffusivity`` is D0, the unit of D* (solvent = 1).
+    Lengths are in voxels. ``relative_spread`` and ``disagreement_factor`` are a and b of the
+    spread (``morphion.surrogates.ensemble``); for a single network the former is the root mean
+    square of (D* - label) / D* over the validation set. ``reference_diffusivity`` is D0, the unit
+    of D* (solvent = 1).
     """
 
     network_name: str
@@ -40,6 +42,7 @@ class Description:
     particles: int
     reference_diffusivity: float
     relative_spread: float
+    disagreement_factor: float
     training: dict[str, Any]
     dataset: dict[str, Any]
     labels: dict[str, Any]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from morphion.config.surrogates import DenseNetwork, Network, PaperNetwork, PeriodicNetwork
+from morphion.config.surrogates import DenseNetwork, PaperNetwork, PeriodicNetwork
 from morphion.errors import SurrogateError
 
 Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
@@ -21,6 +21,8 @@ Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 
 class Surrogate3D(nn.Module):
     """What the networks share: standardised inputs, the head, and the weights they start from."""
+
+    OUTPUT = "D* = exp(log_mean + log_scale f)"
 
     def __init__(self, input_shape: tuple[int, ...]):
         super().__init__()
@@ -55,6 +57,28 @@ class Surrogate3D(nn.Module):
         ``diffusivity`` [S] is the D* of all structures.
         """
 
+    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
+        """D* [B] in what ``forward`` returned."""
+        return output
+
+    def mean(self, output: torch.Tensor) -> torch.Tensor:
+        """What ``forward`` returned, averaged over the members of an ensemble."""
+        return output
+
+    def disagreement(self, output: torch.Tensor) -> torch.Tensor:
+        """Relative standard deviation of D* between members [B]; 0 for a single network."""
+        return torch.zeros_like(self.diffusivity(output))
+
+    def errors(
+        self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
+    ) -> torch.Tensor:
+        """Each structure's part [B] of the loss that training lowers: its squared error of D*.
+
+        ``output`` is what ``forward`` returned; ``diffusivity`` [B] and ``tensor`` [B, 3, 3] are
+        the labels in D*.
+        """
+        return (output - diffusivity).square()
+
     def _standardised(self, inputs: torch.Tensor) -> torch.Tensor:
         return (inputs - self.input_mean) / self.input_scale
 
@@ -63,7 +87,8 @@ class Surrogate3D(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
 
 class PaperCNN(Surrogate3D):
@@ -195,19 +220,6 @@ class DenseOnDescriptor(Surrogate3D):
 
     def features(self, descriptor: torch.Tensor) -> torch.Tensor:
         return self.dense(descriptor)
-
-
-def build(block: Network, size: int) -> Surrogate3D:
-    """Network of a configuration block, on the CPU, weights not drawn.
-
-    ``size`` is the voxels along an image's edge, or the entries of a descriptor. Raises
-    SurrogateError if the pyramid of a periodic network does not fit the image.
-    """
-    if isinstance(block, PaperNetwork):
-        return PaperCNN(block, size)
-    if isinstance(block, PeriodicNetwork):
-        return PeriodicCNN(block, size)
-    return DenseOnDescriptor(block, size)
 
 
 def _dense(inputs: int, neurons: tuple[int, ...]) -> nn.Sequential:

@@ -8,27 +8,31 @@ import pandas as pd
 import torch
 
 from morphion import store
-from morphion.config.surrogates import DenseNetwork, PaperNetwork
+from morphion.config.surrogates import DenseNetwork, PaperNetwork, ResistorNetwork
 from morphion.errors import SurrogateError
 from morphion.structures.voxels import voxelise
-from morphion.surrogates.data import descriptors, input_size
+from morphion.surrogates.build import build
+from morphion.surrogates.data import descriptors, input_size, takes_images
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
-from morphion.surrogates.networks import Surrogate3D, build
+from morphion.surrogates.networks import Surrogate3D
+from morphion.surrogates.pairs import Graph, build_graph
 from morphion.surrogates.parallel import choose_device
 from morphion.surrogates.state import load_tensors
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
 _VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
+_STRUCTURES_AT_ONCE = {DenseNetwork: 65536, ResistorNetwork: 64}
 _SAME_LENGTH = 1e-5  # relative; coordinates and boxes are stored in single precision
 
 
 class Surrogate:
     """A trained network: positions in, D* and its spread out.
 
-    The spread is one standard deviation of label - prediction: the relative root mean square
-    residual on the validation set of the training, times the prediction. It contains the noise of
-    the labels, and knows nothing of how unlike the training set a structure is.
+    The spread is one standard deviation of label - prediction, fitted to the validation set of the
+    training: a share of the prediction, and for an ensemble the members' disagreement beside it
+    (``morphion.surrogates.ensemble``). It contains the noise of the labels; that of a single
+    network knows nothing of how unlike the training set a structure is.
     """
 
     def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
@@ -36,12 +40,14 @@ class Surrogate:
         self._block = description.block
         self._device = device
         self._model = model.to(device).eval()
-        self._images = not isinstance(self._block, DenseNetwork)
+        self._images = takes_images(self._block)
         if self._images:
             self._model = self._model.to(memory_format=torch.channels_last_3d)
         copies = 27 if isinstance(self._block, PaperNetwork) and self._block.tiled else 1
         limit = _VOXELS_AT_ONCE["cuda" if device.type == "cuda" else "cpu"]
-        self._batch = max(1, limit // (copies * description.voxels**3)) if self._images else 65536
+        self._batch = max(1, limit // (copies * description.voxels**3))
+        if not self._images:
+            self._batch = _STRUCTURES_AT_ONCE[type(self._block)]
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> "Surrogate":
@@ -68,7 +74,7 @@ class Surrogate:
 
     @property
     def relative_spread(self) -> float:
-        """Spread over prediction."""
+        """Spread over prediction where the members of an ensemble agree, or there is but one."""
         return self.description.relative_spread
 
     def predict(
@@ -77,19 +83,60 @@ class Surrogate:
         """D* and its spread, float64 [B], of structures ``positions`` [B, N, 3] in voxels.
 
         Any number of particles is accepted. Raises SurrogateError for another box or diameter
-        than the network was trained on, or positions that are not finite.
+        than the network was trained on, or positions that are not finite; a resistor network
+        takes any box that has room for its cutoff, since it measures in sphere diameters.
         """
-        self._check(positions, box_length, diameter)
-        found = np.empty(len(positions))
-        with torch.inference_mode():
-            for start in range(0, len(positions), self._batch):
-                part = slice(start, start + self._batch)
-                inputs = self._inputs(positions[part])
-                found[part] = self._model(inputs).double().cpu().numpy()
-        return found, self.relative_spread * found
+        outputs = self._outputs(positions, box_length, diameter)
+        prediction, disagreement = (
+            np.concatenate([np.empty(0), *(read(one).double().cpu().numpy() for one in outputs)])
+            for read in (self._model.diffusivity, self._model.disagreement)
+        )
+        factor = self.description.disagreement_factor
+        return prediction, prediction * np.hypot(self.relative_spread, factor * disagreement)
 
-    def _inputs(self, positions: np.ndarray) -> torch.Tensor:
+    @property
+    def any_box(self) -> bool:
+        """Whether the network is defined for other boxes and diameters than it was trained on."""
+        return isinstance(self._block, ResistorNetwork)
+
+    @property
+    def has_tensor(self) -> bool:
+        """Whether the network predicts the tensor of D*."""
+        return isinstance(self._block, ResistorNetwork)
+
+    def predict_tensor(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> np.ndarray:
+        """Tensor of D*, float64 [B, 3, 3]; a third of its trace is what ``predict`` gives.
+
+        Raises SurrogateError as ``predict`` does, and if the network has no tensor.
+        """
+        if not self.has_tensor:
+            raise SurrogateError(
+                f"network {self.network_name!r} is of kind {self._block.kind!r}, which predicts "
+                "no tensor; a resistor network does"
+            )
+        outputs = self._outputs(positions, box_length, diameter)
+        means = [self._model.mean(output).double().cpu().numpy() for output in outputs]
+        return np.concatenate([np.empty((0, 3, 3)), *means])
+
+    def _outputs(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> list[torch.Tensor]:
+        """What the network returns, a batch at a time."""
+        self._check(positions, box_length, diameter)
+        starts = range(0, len(positions), self._batch)
+        parts = (positions[start : start + self._batch] for start in starts)
+        with torch.inference_mode():
+            return [self._model(self._inputs(part, box_length, diameter)) for part in parts]
+
+    def _inputs(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> torch.Tensor | Graph:
         described = self.description
+        if isinstance(self._block, ResistorNetwork):
+            cutoffs = (self._block.near, self._block.cutoff)
+            return build_graph(positions, box_length, diameter, *cutoffs, self._device)
         if isinstance(self._block, DenseNetwork):
             values = descriptors(self._block, positions, described.box_length)
             return torch.from_numpy(values).to(self._device)
@@ -105,7 +152,7 @@ class Surrogate:
             ("box edge", box_length, self.description.box_length),
             ("sphere diameter", diameter, self.description.diameter),
         ):
-            if not math.isclose(given, trained, rel_tol=_SAME_LENGTH):
+            if not self.any_box and not math.isclose(given, trained, rel_tol=_SAME_LENGTH):
                 raise SurrogateError(
                     f"{what} {given:.7g} voxels: network {self.network_name!r} was trained with "
                     f"{trained:.7g} and is not defined for another"

@@ -15,18 +15,27 @@ import torch
 from morphion import provenance
 from morphion.config import Config
 from morphion.config.load import block
-from morphion.config.surrogates import DenseNetwork, Network
+from morphion.config.surrogates import Network
 from morphion.errors import ConfigError, SurrogateError
 from morphion.files import atomic_folder
 from morphion.philox import stream_key
 from morphion.progress import log
 from morphion.store import Partial
 from morphion.surrogates import parallel
-from morphion.surrogates.data import Inputs, Labelled, input_size, make_inputs, read_labelled
+from morphion.surrogates.build import build
+from morphion.surrogates.data import (
+    Inputs,
+    Labelled,
+    input_size,
+    make_inputs,
+    read_labelled,
+    takes_images,
+)
+from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Loop, Stopped
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import Description, write_model
-from morphion.surrogates.networks import Batch, Surrogate3D, build
+from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.state import HISTORY, Position, tensors_of
 
@@ -118,7 +127,7 @@ class _Training:
             loop = Loop(
                 model,
                 inputs,
-                data.diffusivity,
+                data,
                 rows,
                 validation_rows,
                 training,
@@ -134,9 +143,10 @@ class _Training:
                 if ranks.is_first:
                     log(f"{self._output}: stopped by SIGTERM; the same command continues it")
                 raise SystemExit(128 + signal.SIGTERM) from None
-        predicted = loop.predict(validation_rows)
+        predicted, disagreement = loop.predict(validation_rows)
         if kept is not None:
-            self._publish(model, position, predicted, kept)
+            residual = (predicted - data.diffusivity[validation_rows]) / predicted
+            self._publish(model, position, fit_spread(residual, disagreement), kept)
         # The other ranks leave once the folder is there.
         ranks.share(None)
 
@@ -147,7 +157,7 @@ class _Training:
         model = build(self._block, input_size(self._block, int(self._data.attrs["voxels"])))
         low, high = self._key("weights")
         model.initialise(torch.Generator().manual_seed((int(high) << 32 | int(low)) >> 1))
-        if isinstance(self._block, DenseNetwork):
+        if not takes_images(self._block):
             return model
         # Convolutions are 1.3 to 2 times as fast with the channels innermost.
         return model.to(memory_format=torch.channels_last_3d)
@@ -160,12 +170,10 @@ class _Training:
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
     def _publish(
-        self, model: Surrogate3D, position: Position, predicted: np.ndarray, partial: Partial
+        self, model: Surrogate3D, position: Position, spread: tuple[float, float], partial: Partial
     ) -> None:
-        labels = self._data.diffusivity[self._data.rows("validation")]
-        relative = float(np.sqrt(np.mean(((predicted - labels) / predicted) ** 2)))
         best = position.history[position.best_epoch]
-        description = self._description(model, position, relative)
+        description = self._description(model, position, spread)
         with atomic_folder(self._output) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
@@ -177,11 +185,14 @@ class _Training:
         partial.discard()
         log(
             f"{self._output}: {len(position.history)} epochs in {position.seconds:.0f} s; best "
-            f"epoch {position.best_epoch}: train {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
-            f"spread {100 * relative:.1f} %; loader {100 * best[6]:.1f} % of a step"
+            f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
+            f"spread {100 * spread[0]:.2g} % and {spread[1]:.2g} times the disagreement; "
+            f"loader {100 * best[6]:.1f} % of a step"
         )
 
-    def _description(self, model: Surrogate3D, position: Position, relative: float) -> Description:
+    def _description(
+        self, model: Surrogate3D, position: Position, spread: tuple[float, float]
+    ) -> Description:
         data, config = self._data, self._config
         best = dict(zip(HISTORY, position.history[position.best_epoch], strict=True))
         network = block(self._block)
@@ -196,7 +207,8 @@ class _Training:
             voxels=int(data.attrs["voxels"]),
             particles=int(data.positions.shape[1]),
             reference_diffusivity=float(data.attrs["reference_diffusivity"]),
-            relative_spread=relative,
+            relative_spread=spread[0],
+            disagreement_factor=spread[1],
             training={
                 "epochs": len(position.history),
                 "best_epoch": position.best_epoch,
@@ -220,7 +232,7 @@ class _Training:
             labels=block(config.labels),
             transport=block(config.transport),
             normalisation={
-                "output": "D* = exp(log_mean + log_scale f)",
+                "output": model.OUTPUT,
                 "log_mean": float(model.log_mean),
                 "log_scale": float(model.log_scale),
             },

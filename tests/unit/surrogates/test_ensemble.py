@@ -1,0 +1,72 @@
+"""Ensembles: members differ, their mean predicts, and the spread is calibrated."""
+
+import numpy as np
+import pytest
+import torch
+from surrogate_cases import BOX, DIAMETER, make_config, networks
+
+from morphion.surrogates import Surrogate, train
+from morphion.surrogates.build import build
+from morphion.surrogates.ensemble import Ensemble, fit_spread
+from morphion.surrogates.metrics import coverage
+from morphion.surrogates.model import read_description
+from morphion.surrogates.pairs import build_graph
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory, dataset):
+    """Folder of three resistor networks after some epochs."""
+    output = tmp_path_factory.mktemp("model") / "resistor-random"
+    config = make_config(output.parent, max_epochs=4)
+    block = config.surrogates.networks["resistor"].model_copy(update={"members": 3})
+    config.surrogates.networks["resistor"] = block
+    train(config, dataset, "resistor", "random", 0, output)
+    return output
+
+
+def test_members_start_from_different_weights():
+    model = build(networks()["resistor"].model_copy(update={"members": 2}), 25)
+    assert isinstance(model, Ensemble)
+    model.initialise(torch.Generator().manual_seed(0))
+    one, other = model.members
+    assert not torch.equal(one.to_particle.weight, other.to_particle.weight)
+
+
+def test_the_mean_of_the_members_predicts_and_their_disagreement_is_in_the_spread(
+    ensemble, positions
+):
+    surrogate = Surrogate.load(ensemble, "cpu")
+    prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
+    block = networks()["resistor"]
+    graph = build_graph(positions, BOX, DIAMETER, block.near, block.cutoff, torch.device("cpu"))
+    with torch.inference_mode():
+        each = torch.stack(
+            [member.diffusivity(member(graph)) for member in surrogate._model.members]
+        ).numpy()
+    np.testing.assert_allclose(prediction, each.mean(axis=0), rtol=1e-5)
+    described = read_description(ensemble)
+    disagreement = each.std(axis=0, ddof=1) / each.mean(axis=0)
+    assert disagreement.min() > 0
+    relative = np.hypot(described.relative_spread, described.disagreement_factor * disagreement)
+    np.testing.assert_allclose(spread, relative * prediction, rtol=1e-3)
+    tensor = surrogate.predict_tensor(positions, BOX, DIAMETER)
+    np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-5)
+
+
+def test_fitted_spread_finds_the_parts_it_was_made_of():
+    rng = np.random.default_rng(3)
+    disagreement = rng.gamma(2, 0.01, 20_000)
+    residual = rng.normal(0, np.hypot(0.01, 1.5 * disagreement))
+    a, b = fit_spread(residual, disagreement)
+    # Three standard errors of a fit to 20,000 structures.
+    assert a == pytest.approx(0.01, rel=0.08)
+    assert b == pytest.approx(1.5, rel=0.05)
+    label = np.ones(20_000)
+    found = coverage(label, label + residual, np.hypot(a, b * disagreement))
+    assert found["coverage_68"] == pytest.approx(0.683, abs=0.01)
+    assert found["coverage_95"] == pytest.approx(0.950, abs=0.005)
+
+
+def test_without_disagreement_the_spread_is_the_residuals_size():
+    residual = np.array([0.01, -0.03, 0.02])
+    assert fit_spread(residual, np.zeros(3)) == (pytest.approx(np.sqrt(14e-4 / 3)), 0.0)

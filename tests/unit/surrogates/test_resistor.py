@@ -1,0 +1,214 @@
+"""The resistor network: Kirchhoff's laws, symmetries by construction, tensor and training."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from surrogate_cases import BOX, DIAMETER, make_config, make_positions, networks
+
+from morphion.errors import SurrogateError
+from morphion.structures.files import write_structure
+from morphion.surrogates import Surrogate, train
+from morphion.surrogates.build import build
+from morphion.surrogates.files import predict_files
+from morphion.surrogates.images import SYMMETRIES
+from morphion.surrogates.pairs import build_graph
+from morphion.surrogates.resistor import cubic_harmonics, dissipation
+
+CPU = torch.device("cpu")
+NEAR, FAR = 1.6, 2.2
+
+
+def graph_of(positions, box=BOX, diameter=DIAMETER, near=NEAR, far=FAR):
+    return build_graph(np.asarray(positions), box, diameter, near, far, CPU)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose every layer acts: no weight is left at 0."""
+    model = build(networks()["resistor"], 25)
+    model.initialise(torch.Generator().manual_seed(3))
+    model.calibrate([(np.arange(8), lambda: graph_of(make_positions(8)))], np.full(8, 0.4))
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def trained_resistor(tmp_path_factory, dataset):
+    """Folder of a resistor network after some epochs."""
+    output = tmp_path_factory.mktemp("model") / "resistor-random"
+    train(make_config(output.parent, max_epochs=8), dataset, "resistor", "random", 0, output)
+    return output
+
+
+def tensors(network, positions, **lengths):
+    with torch.inference_mode():
+        return network(graph_of(positions, **lengths)).double().numpy()
+
+
+def line(count, axis, across=0.0):
+    """Centres along an axis of a box of edge 5 (sphere diameter 1), evenly spaced."""
+    centres = np.full((count, 3), across)
+    centres[:, axis] = np.arange(count) * 5 / count
+    return centres
+
+
+def test_resistors_in_series_add_up_around_the_box():
+    graph = graph_of(line(4, 0)[None], box=5.0, diameter=1.0, far=1.5)
+    conductance = torch.tensor([0.5, 1.0, 2.0, 8.0], dtype=torch.float64)
+    found = dissipation(graph, conductance)[0].numpy()
+    expected = np.zeros((3, 3))
+    expected[0, 0] = 5.0**2 / (1 / conductance).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_resistors_in_parallel_add_up():
+    rows = np.concatenate([line(4, 1), line(4, 1, across=2.5)])
+    graph = graph_of(rows[None], box=5.0, diameter=1.0, far=1.5)
+    conductance = torch.linspace(0.5, 4, len(graph.first), dtype=torch.float64)
+    first_row = (graph.first < 4).numpy()
+    resistance = 1 / conductance.numpy()
+    expected = 5.0**2 * sum(1 / resistance[row].sum() for row in (first_row, ~first_row))
+    assert dissipation(graph, conductance)[0, 1, 1].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_two_particles_alone_conduct_nothing_through_the_box():
+    graph = graph_of([[[1.0, 1, 1], [1.7, 1.9, 1.4]]], box=5.0, diameter=1.0)
+    found = dissipation(graph, torch.ones(1, dtype=torch.float64))
+    assert found.abs().max() < 1e-8
+
+
+def test_gradients_need_no_adjoint_solve():
+    graph = graph_of(make_positions(2))
+    generator = torch.Generator().manual_seed(0)
+    shape = graph.first.shape
+    conductance = torch.rand(shape, generator=generator, dtype=torch.float64) + 0.1
+    conductance.requires_grad_()
+    assert torch.autograd.gradcheck(lambda g: dissipation(graph, g), (conductance,), rtol=1e-4)
+
+
+def test_wedges_are_all_near_pairs_that_share_a_particle():
+    positions = make_positions(2)
+    graph = graph_of(positions)
+    near = {(int(graph.first[p]), int(graph.second[p])) for p in graph.near}
+    centres = positions.reshape(-1, 3).astype(np.float64)
+    pairs = [(int(graph.first[p]), int(graph.second[p])) for p in graph.near]
+    expected = sum(len(set(one) & set(other)) == 1 for one in near for other in near)
+    assert len(graph.target) == expected
+    for target, source, cosine in zip(graph.target, graph.source, graph.cosine, strict=True):
+        (shared,) = set(pairs[target]) & set(pairs[source])
+        arms = []
+        for pair in (pairs[target], pairs[source]):
+            (end,) = set(pair) - {shared}
+            arm = centres[end] - centres[shared]
+            arm -= BOX * np.round(arm / BOX)
+            arms.append(arm / np.linalg.norm(arm))
+        assert float(cosine) == pytest.approx(float(arms[0] @ arms[1]), abs=1e-5)
+
+
+def test_cubic_harmonics_average_to_nothing_and_reach_one():
+    rng = np.random.default_rng(0)
+    direction = rng.normal(size=(400_000, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    values = cubic_harmonics(torch.from_numpy(direction)).numpy()
+    error = values.std(axis=0) / np.sqrt(len(values))
+    assert (np.abs(values.mean(axis=0)) < 3 * error).all()
+    assert abs(np.mean(values[:, 0] * values[:, 1])) < 3 * error.max()
+    np.testing.assert_allclose(np.abs(values).max(axis=0), 1, atol=0.02)
+
+
+def test_the_tensor_is_invariant_to_translations(network):
+    positions = make_positions(6).astype(np.float64)
+    before = tensors(network, positions)
+    shifts = np.random.default_rng(1).uniform(0, BOX, (6, 1, 3))
+    after = tensors(network, np.mod(positions + shifts, BOX))
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.abs(before).max())
+
+
+def test_the_tensor_turns_with_all_48_symmetries_of_the_cube(network):
+    positions = make_positions(2).astype(np.float64)
+    before = tensors(network, positions)
+    for axes, signs in SYMMETRIES:
+        matrix = np.zeros((3, 3))
+        matrix[range(3), axes] = signs
+        after = tensors(network, np.mod(positions @ matrix.T, BOX))
+        expected = matrix @ before @ matrix.T
+        np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-5 * np.abs(before).max())
+
+
+def test_the_numbering_of_the_particles_does_not_matter(network):
+    positions = make_positions(3)
+    order = np.random.default_rng(2).permutation(positions.shape[1])
+    before = tensors(network, positions)
+    after = tensors(network, positions[:, order])
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.abs(before).max())
+
+
+def test_a_box_repeated_along_each_axis_has_the_same_tensor(network):
+    positions = make_positions(2).astype(np.float64)
+    images = BOX * np.indices((2, 2, 2)).reshape(3, -1).T
+    repeated = (positions[:, :, None] + images).reshape(2, -1, 3)
+    before, after = tensors(network, positions), tensors(network, repeated, box=2 * BOX)
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.abs(before).max())
+
+
+def test_the_unit_of_length_does_not_matter(network):
+    positions = make_positions(2).astype(np.float64)
+    before = tensors(network, positions)
+    after = tensors(network, 3 * positions, box=3 * BOX, diameter=3 * DIAMETER)
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
+
+
+def test_a_lonely_particle_is_no_obstacle(network):
+    found = tensors(network, [[[2.0, 2, 2], [4, 6, 2], [14, 14, 14]]])
+    assert np.isfinite(found).all()
+    assert (np.linalg.eigvalsh(found[0]) > 0).all()
+
+
+def test_particles_that_do_not_meet_leave_the_solvent(network):
+    found = tensors(network, [[[2.0, 2, 2], [14, 14, 14]]])[0]
+    np.testing.assert_allclose(found, found[0, 0] * np.eye(3))
+    assert found[0, 0] > 0
+
+
+def test_a_box_without_room_for_the_cutoff_is_refused(network):
+    with pytest.raises(SurrogateError, match=r"box edge is 4 sphere diameters.*cutoff = 2\.2"):
+        graph_of(make_positions(1), box=20.0)
+
+
+def test_the_loss_vanishes_at_the_labels_alone(network):
+    label = torch.diag(torch.tensor([0.2, 0.3, 0.4]))[None]
+    mean = label.diagonal(dim1=1, dim2=2).mean(1)
+    assert network.errors(label, mean, label).item() == 0
+    off = label.clone()
+    off[0, 0, 1] = off[0, 1, 0] = 0.01
+    assert network.errors(off, mean, label).item() > 0
+
+
+def test_training_lowers_the_error_and_predictions_have_tensors(trained_resistor, positions):
+    history = (trained_resistor / "history.csv").read_text().splitlines()
+    losses = [float(row.split(",")[1]) for row in history[1:]]
+    assert losses[-1] < 0.7 * losses[0]
+    surrogate = Surrogate.load(trained_resistor, "cpu")
+    prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
+    tensor = surrogate.predict_tensor(positions, BOX, DIAMETER)
+    np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-6)
+    assert (spread > 0).all()
+
+
+def test_files_in_any_box_are_predicted_with_their_tensor(tmp_path, trained_resistor):
+    rng = np.random.default_rng(0)
+    lattice = np.indices((3, 3, 3)).reshape(3, -1).T * 10.0 + rng.uniform(0, 2, (27, 3))
+    write_structure(tmp_path / "s.xyz", lattice, 30.0, DIAMETER)
+    (row,) = predict_files([tmp_path / "s.xyz"], trained_resistor, "cpu")
+    assert np.trace(row["tensor"]) / 3 == pytest.approx(row["diffusivity"], rel=1e-5)
+    json.dumps(row)
+
+
+def test_a_network_without_tensor_says_so(trained, positions):
+    with pytest.raises(SurrogateError, match="'dense', which predicts no tensor"):
+        Surrogate.load(trained, "cpu").predict_tensor(positions, BOX, DIAMETER)

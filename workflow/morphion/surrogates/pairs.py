@@ -1,0 +1,147 @@
+"""Pairs and wedges of particles: what the resistor network sees of a structure."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+
+from morphion.errors import SurrogateError
+
+
+class Graph(NamedTuple):
+    """Neighbours in B structures of N particles, lengths in sphere diameters.
+
+    A pair is two particles i, j closer than the far cutoff, a wedge two near pairs that share a
+    particle. Particles and pairs are counted through the batch.
+
+    ``structure``, ``first``, ``second`` int64 [E] : of each pair
+    ``separation`` float32 [E, 3], ``distance`` [E] : minimum-image x_first - x_second
+    ``near`` int64 [M] : the pairs closer than the near cutoff
+    ``target``, ``source`` int64 [W] : the two pairs of a wedge, counted among the near ones; each
+    wedge stands twice, seen from either
+    ``cosine`` float32 [W] : of the angle between them
+    ``volume`` float32 [] : of the box
+    ``shape`` int64 [2] : B, N
+    """
+
+    structure: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    separation: torch.Tensor
+    distance: torch.Tensor
+    near: torch.Tensor
+    target: torch.Tensor
+    source: torch.Tensor
+    cosine: torch.Tensor
+    volume: torch.Tensor
+    shape: torch.Tensor
+
+
+def build_graph(
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+    near: float,
+    far: float,
+    device: torch.device,
+) -> Graph:
+    """Graph of structures [B, N, 3], lengths in voxels; the cutoffs in sphere diameters.
+
+    Raises SurrogateError if the box has no room for the cutoff.
+    """
+    box = box_length / diameter
+    if box < 2 * far:
+        raise SurrogateError(
+            f"the box edge is {box:.4g} sphere diameters; a resistor network with cutoff = "
+            f"{far:g} needs at least {2 * far:g}, or two particles would meet twice"
+        )
+    positions = np.asarray(positions, dtype=np.float64) / diameter
+    structure, first, second, separation = _pairs(positions, box, far)
+    distance = np.sqrt((separation**2).sum(axis=1))
+    near_pairs = np.flatnonzero(distance < near)
+    target, source, cosine = _wedges(
+        first[near_pairs],
+        second[near_pairs],
+        separation[near_pairs] / distance[near_pairs, None],
+        positions.shape[0] * positions.shape[1],
+    )
+    arrays = (
+        structure,
+        first,
+        second,
+        separation.astype(np.float32),
+        distance.astype(np.float32),
+        near_pairs,
+        target,
+        source,
+        cosine.astype(np.float32),
+        np.array(box**3, dtype=np.float32),
+        np.array(positions.shape[:2], dtype=np.int64),
+    )
+    return Graph(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+@njit(cache=True)
+def _pairs(positions, box, cutoff):
+    """Structure, first and second particle [E], and x_first - x_second [E, 3] of all pairs."""
+    structures, particles, _ = positions.shape
+    room = structures * particles * (particles - 1) // 2
+    structure = np.empty(room, np.int64)
+    first, second = np.empty(room, np.int64), np.empty(room, np.int64)
+    separation = np.empty((room, 3))
+    count = 0
+    for b in range(structures):
+        for i in range(particles):
+            for j in range(i + 1, particles):
+                square = 0.0
+                for axis in range(3):
+                    d = positions[b, i, axis] - positions[b, j, axis]
+                    d -= box * np.rint(d / box)
+                    separation[count, axis] = d
+                    square += d * d
+                if square < cutoff * cutoff:
+                    structure[count] = b
+                    first[count], second[count] = b * particles + i, b * particles + j
+                    count += 1
+    return (
+        structure[:count].copy(),
+        first[:count].copy(),
+        second[:count].copy(),
+        separation[:count].copy(),
+    )
+
+
+@njit(cache=True)
+def _wedges(first, second, direction, particles):
+    """Target and source pair [W], and the cosine of the angle between them."""
+    degree = np.zeros(particles, np.int64)
+    for p in range(len(first)):
+        degree[first[p]] += 1
+        degree[second[p]] += 1
+    start = np.zeros(particles + 1, np.int64)
+    start[1:] = np.cumsum(degree)
+    member = np.empty(start[-1], np.int64)
+    sign = np.empty(start[-1])
+    filled = start[:-1].copy()
+    for p in range(len(first)):
+        for particle, side in ((first[p], -1.0), (second[p], 1.0)):
+            member[filled[particle]] = p
+            sign[filled[particle]] = side  # side * direction points away from the particle
+            filled[particle] += 1
+    room = np.sum(degree * (degree - 1))
+    target, source = np.empty(room, np.int64), np.empty(room, np.int64)
+    cosine = np.empty(room)
+    count = 0
+    for particle in range(particles):
+        for a in range(start[particle], start[particle + 1]):
+            for b in range(start[particle], start[particle + 1]):
+                if a != b:
+                    p, q = member[a], member[b]
+                    target[count], source[count] = p, q
+                    along = 0.0
+                    for axis in range(3):
+                        along += direction[p, axis] * direction[q, axis]
+                    cosine[count] = sign[a] * sign[b] * along
+                    count += 1
+    return target, source, cosine
