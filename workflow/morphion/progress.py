@@ -14,8 +14,10 @@ _LINE_INTERVAL = 15.0  # seconds between lines in a log
 class Reporter:
     """Counts finished units of one task; ``advance`` is cheap enough for every unit."""
 
-    def __init__(self, what: str, total: int, unit: str, done: int, bar: Progress | None):
-        self._what, self._unit, self._bar = what, unit, bar
+    def __init__(
+        self, what: str, total: int, unit: str, done: int, bar: Progress | None, lines: bool = True
+    ):
+        self._what, self._unit, self._bar, self._lines = what, unit, bar, lines
         self._total, self._done, self._done_before = total, done, done
         self._start = self._last = time.monotonic()
         if bar is not None:
@@ -29,17 +31,22 @@ class Reporter:
         speed = f"{rate:.3g} {self._unit}/s {note}".rstrip()
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, rate=speed)
-        elif self._done >= self._total or now - self._last >= _LINE_INTERVAL:
+        elif self._lines and (self._done >= self._total or now - self._last >= _LINE_INTERVAL):
             self._last = now
             left = f"{(self._total - self._done) / rate:.0f} s left" if rate > 0 else "no end seen"
             log(f"{self._what}: {self._done}/{self._total} {self._unit}, {speed}, {left}")
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str = "items", done: int = 0) -> Iterator[Reporter]:
-    """Show the progress of ``total`` units, ``done`` of which an earlier run had finished."""
-    if not sys.stderr.isatty():
-        yield Reporter(what, total, unit, done, None)
+def progress(
+    what: str, total: int, unit: str = "items", done: int = 0, shown: bool = True
+) -> Iterator[Reporter]:
+    """Show the progress of ``total`` units, ``done`` of which an earlier run had finished.
+
+    With several processes at one task, only one of them should be ``shown``.
+    """
+    if not (shown and sys.stderr.isatty()):
+        yield Reporter(what, total, unit, done, None, shown)
         return
     columns = (
         TextColumn("{task.description}"),

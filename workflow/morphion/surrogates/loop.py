@@ -107,7 +107,8 @@ class Loop:
         checkpoint remains.
         """
         training, position = self._training, self._position
-        shown = progress("training", training.max_epochs, "epochs", position.epoch)
+        first = self._ranks.is_first
+        shown = progress("training", training.max_epochs, "epochs", position.epoch, first)
         with shown as report, self._listening():
             while not self._finished():
                 self._train_epoch()
