@@ -35,9 +35,10 @@ BYTES_PER_SITE = 20 + 48 + 20 + 20 + (16 + 3 * 24 + 16 + 8) + 7 * 32 / 3
 FLOPS_PER_SITE = 24 + 6 + 4 + 2 + (8 + 3 * 28 + 24 + 1) + 7 * 24 / 3
 CASES = {
     "rsa": ("rsa", 0),
-    "chain 9.7-10.7": ("chain", 0),
-    "chain 13.5-14.5": ("chain", 4),
-    "chain 17-20": ("chain", 7),
+    **{
+        f"chain {low:g}-{high:g}": ("chain", window)
+        for window, (low, high) in enumerate(Structures().chain_windows)
+    },
     "gapped, 1 axis": ("gapped", 0),
     "gapped, 2 axes": ("gapped", 1),
     "gapped, 3 axes": ("gapped", 2),
