@@ -18,20 +18,27 @@ from morphion.gpu.source import join
 
 SHIM = Path(__file__).with_name("shim.h")
 KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
-# Contraction into fused multiply-adds off, as on the device.
-FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC", "-x", "c++", "-w")
+# Contraction into fused multiply-adds off, as on the device; the fibers' jumps between stacks are
+# no faults, as a fortified longjmp believes.
+FLAGS = ("-O2", "-std=c++17", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
+# A kernel is the one in its own library, whatever the process has of its name.
+OUTPUT = ("-shared", "-fPIC", "-Wl,-Bsymbolic", "-w", "-x", "c++")
 
 
 class HostDevice:
-    """What :class:`morphion.gpu.CudaDevice` offers, on NumPy arrays."""
+    """What :class:`morphion.gpu.CudaDevice` offers, on NumPy arrays.
+
+    ``backwards`` runs the blocks of a launch, and their threads between barriers, from last to
+    first: a kernel without races does not notice.
+    """
 
     xp = np
     name = "host"
     compute_capability = "0.0"
     multiprocessors = 1
 
-    def __init__(self, memory: float = 1e9):
-        self.memory = memory
+    def __init__(self, memory: float = 1e9, backwards: bool = False):
+        self.memory, self.backwards = memory, backwards
         self.launches: list[str] = []
         self._libraries: dict[tuple[str, ...], ctypes.CDLL] = {}
 
@@ -41,9 +48,9 @@ class HostDevice:
         self.launches.append(kernel)
         values = [_address(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(values))(*(address for _, address in values))
-        self._libraries[files][f"shim_{kernel}"](
-            ctypes.c_uint(int(blocks)), ctypes.c_uint(threads), pointers
-        )
+        library = self._libraries[files]
+        ctypes.c_int.in_dll(library, "shim_backwards").value = self.backwards
+        library[f"shim_{kernel}"](ctypes.c_uint(int(blocks)), ctypes.c_uint(threads), pointers)
 
     def array(self, values):
         self._allocate(values.nbytes)
@@ -97,15 +104,15 @@ def compiled(source: str) -> Path:
             pytest.fail("g++ is not installed: kernels cannot be executed on the host")
         pytest.skip("g++ is not installed: kernels cannot be executed on the host")
     text = f'#include "{SHIM}"\n{source}\n{_entries(source)}'
-    name = hashlib.blake2b((text + SHIM.read_text()).encode(), digest_size=12).hexdigest()
+    recipe = f"{FLAGS}{OUTPUT}{SHIM.read_text()}{text}"
+    name = hashlib.blake2b(recipe.encode(), digest_size=12).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"morphion-kernels-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{name}.so"
     if not library.exists():
         unfinished = folder / f"{name}.{os.getpid()}"
-        subprocess.run(
-            [compiler, *FLAGS, "-", "-o", str(unfinished)], input=text, text=True, check=True
-        )
+        command = [compiler, *FLAGS, *OUTPUT, "-", "-o", str(unfinished)]
+        subprocess.run(command, input=text, text=True, check=True)
         unfinished.replace(library)
     return library
 

@@ -92,7 +92,7 @@ def test_profile_asks_for_what_jobs_inside_slurm_need():
         for rule, block in profile["set-resources"].items()
         if block["slurm_partition"] == "gpu"
     }
-    assert set(on_gpus) == {"train", "predict", "anneal"}
+    assert set(on_gpus) == {"label", "train", "predict", "anneal"}
     for block in on_gpus.values():
         assert "gres" not in block  # never together with gpu
         assert block["tasks_per_gpu"] == 0

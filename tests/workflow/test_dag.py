@@ -26,6 +26,8 @@ def test_the_papers_run_has_the_papers_jobs(snakemake, tmp_path):
     found = dry_run(snakemake, tmp_path, CONFIGS / "paper.yaml")
     assert found["structures"] == 32  # 8192 structures
     assert found["label"] == 32 + 29 + 2 + 2 * 13  # round 1, evaluation and both loadings
+    assert found["verdict"] == found["label"]
+    assert found["judge"] == 5  # both rounds, evaluation and both loadings
     assert found["anneal"] == 4  # both directions, twice
     assert found["train"] == 4 + 2  # four networks; the driver again, for each split
 
@@ -55,7 +57,20 @@ def test_a_wrong_key_stops_before_anything_runs(snakemake, tmp_path, tiny):
 @pytest.mark.parametrize("target", ["results/tiny/dataset/round0.zarr"])
 def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, target):
     found = dry_run(snakemake, tmp_path, tiny(), target)
-    assert set(found) <= {"structures", "label", "dataset", "total"}
+    assert set(found) == {"structures", "label", "verdict", "judge", "dataset", "total"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ({"verdict": {"structures_per_shard": 0}}, set()),
+        ({"labels": {"method": "exact"}}, {"verdict", "judge", "table_verdict"}),
+        ({}, {"verdict", "judge", "table_verdict", "figure_verdict"}),
+    ],
+)
+def test_a_run_judges_the_labels_it_is_asked_to(snakemake, tmp_path, tiny, keys, shown):
+    found = dry_run(snakemake, tmp_path, tiny(**keys))
+    assert {name for name in found if "verdict" in name or name == "judge"} == shown
 
 
 def test_no_other_configuration_leaks_into_a_run(snakemake, tmp_path, tiny):

@@ -54,6 +54,73 @@ def test_a_changed_block_reruns_what_depends_on_it_only(finished, snakemake, tmp
     assert "rule train:" not in again.stdout + again.stderr
 
 
+def test_changing_whether_a_failed_verdict_stops_reruns_nothing(finished, snakemake, tmp_path):
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(TINY.read_text() + "verdict: {stop: false}\n")
+    again = snakemake(finished, changed, "--dry-run")
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_every_set_of_labels_passed_its_verdict(finished):
+    table = pd.read_csv(finished / "results/tiny/tables/verdict.csv")
+    assert list(table.set) == ["round0", "round1", "evaluation", "loading-0.15"]
+    assert (table.verdict == "pass").all()
+    assert (table.tested == [8, 4, 4, 4]).all()
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """The finished run in a folder of its own, to be altered."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def falsify(shard: Path) -> None:
+    """Shift every label of a shard by ten standard errors."""
+    labels = store.load(shard, kind="labels")
+    shifted = labels.assign(diffusivity=labels.diffusivity + 10 * labels.stderr)
+    store.write(shard, shifted, kind="labels", provenance=labels.attrs["provenance"])
+
+
+def test_labels_that_fail_their_verdict_are_not_used(copy, snakemake):
+    where = copy / "results/tiny"
+    falsify(where / "labels/round0/shard-0001.zarr")
+    run = snakemake(copy, TINY, "--cores", "2", "--retries", "1")
+    assert run.returncode != 0
+    said = run.stderr + run.stdout
+    assert said.count("Error in rule judge") == 1  # statistics do not change when tried again
+    assert "rule dataset:" not in said
+    assert "rule train:" not in said
+    (line,) = [text for text in log_of(where, "round0") if text.startswith("error: ")]
+    assert "error: round0: labels failed their verdict: " in line
+    assert "results/tiny/verdict/round0" in line
+    assert not (where / "verdict/round0.json").exists()
+    assert (where / "verdict/round0/shard-0001.csv").exists()
+
+
+def test_a_run_that_does_not_stop_reports_the_failure(copy, snakemake, tmp_path):
+    where = copy / "results/tiny"
+    falsify(where / "labels/loading-0.15/shard-0000.zarr")
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(TINY.read_text() + "verdict: {stop: false}\n")
+    run = snakemake(copy, changed, "--cores", "2")
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert any(
+        "warning: loading-0.15: labels failed" in text for text in log_of(where, "loading-0.15")
+    )
+    table = pd.read_csv(where / "tables/verdict.csv").set_index("set")
+    assert table.verdict.to_dict() == {
+        "round0": "pass",
+        "round1": "pass",
+        "evaluation": "pass",
+        "loading-0.15": "FAIL",
+    }
+    assert "<!-- FAIL -->" in (where / "figures/verdict.svg").read_text()
+
+
+def log_of(where: Path, set_: str) -> list[str]:
+    return (where / "logs/verdict" / f"{set_}.log").read_text().splitlines()
+
+
 def test_evaluation_structures_are_never_trained_on(finished):
     config = load_config(TINY)
     data = store.load(finished / config.output / "dataset/evaluation.zarr", kind="dataset")
@@ -83,7 +150,7 @@ def test_the_html_report_holds_every_figure(finished, snakemake):
     result = snakemake(finished, TINY, "--report", "report.html")
     assert result.returncode == 0, result.stderr[-3000:]
     text = (finished / "report.html").read_text()
-    for name in ("figure3", "figure6", "figure9", "figure10"):
+    for name in ("figure3", "figure6", "figure9", "figure10", "verdict"):
         assert f"{name}.png" in text
 
 

@@ -21,6 +21,10 @@ class StoreError(MorphionError):
     """A Zarr store that is missing, of another kind, truncated or altered."""
 
 
+class VerdictError(MorphionError):
+    """Labels that do not agree with the exact solution of their lattice."""
+
+
 class SurrogateError(MorphionError):
     """A checkpoint or data set that a network cannot use, or a training that diverged."""
 

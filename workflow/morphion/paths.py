@@ -50,6 +50,14 @@ class Layout:
         """The labels of that shard."""
         return self._path("labels", set_, f"shard-{_padded(shard)}.zarr")
 
+    def verdict(self, set_: str, shard: int | str) -> str:
+        """Some of those labels beside the exact solution (CSV)."""
+        return self._path("verdict", set_, f"shard-{_padded(shard)}.csv")
+
+    def decision(self, set_: str) -> str:
+        """Whether the labels of a set passed (JSON)."""
+        return self._path("verdict", f"{set_}.json")
+
     def dataset(self, set_: str) -> str:
         """Structures, labels, splits and voxel images; a round's holds all rounds up to it."""
         return self._path("dataset", f"{set_}.zarr")

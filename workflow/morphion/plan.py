@@ -42,6 +42,11 @@ class Plan:
         size = self.config.structures.shard_size
         return range(max(1, math.ceil(self.structures_in(set_) / size)))
 
+    def sets(self) -> Iterator[str]:
+        """Every set that is labelled."""
+        yield from map(round_set, self.rounds())
+        yield from self.evaluation_sets()
+
     def evaluation_sets(self) -> Iterator[str]:
         """Sets that are labelled and predicted, but never trained on."""
         yield EVALUATION

@@ -46,6 +46,11 @@ def dataset_before(set_):
     return PATHS.dataset(round_set(int(set_.removeprefix("round")) - 1))
 
 
+def verdict_on(set_):
+    """The decision that labels must pass before they are used, where one is asked for."""
+    return PATHS.decision(set_) if RUN.verdict.structures_per_shard else []
+
+
 def round_option(set_):
     """Sets outside the rounds have none."""
     return (

@@ -4,6 +4,7 @@ rule dataset:
         structures=lambda w: shards_of(PATHS.structures, w.set),
         labels=lambda w: shards_of(PATHS.labels, w.set),
         previous=lambda w: dataset_before(w.set),
+        verdict=lambda w: verdict_on(w.set),
     output:
         directory(PATHS.dataset("{set}")),
     log:

@@ -11,6 +11,8 @@ from morphion.config import Config
 from morphion.philox import generator
 from morphion.structures.descriptors import mean_nearest_distances
 from morphion.structures.families import generate
+from morphion.verdict.decision import decide
+from morphion.verdict.measure import COLUMNS
 
 REFERENCE = 0.045
 
@@ -136,3 +138,33 @@ def write_history(path: Path, epochs: int) -> Path:
     )
     table.to_csv(path, index=False)
     return path
+
+
+def write_verdict(folder: Path, set_: str, count: int, shift: float = 0.0) -> tuple[Path, Path]:
+    """Decision on a set and the table of its only shard, with z shifted by so many errors."""
+    random = generator(7, "test-verdict", set_)
+    z = random.standard_normal(count) + shift
+    table = pd.DataFrame(
+        {
+            "row": np.arange(count),
+            "family": random.choice(["rsa", "chain", "gapped"], count),
+            "index": np.arange(count),
+            "method": "kmc",
+            "lattice": 75,
+            "diffusivity": 0.02 + 2e-4 * z,
+            "stderr": 2e-4,
+            "walkers": 128,
+            "converged": True,
+            "exact": 0.02,
+            "residual": 1e-7,
+            "solved": True,
+            "seconds": 0.2,
+            "deviation": 0.01 * z,
+            "z": z,
+            "score": z,
+        }
+    )
+    folder.mkdir(exist_ok=True)
+    table.to_csv(folder / f"{set_}.csv", index=False, columns=COLUMNS)
+    decide(set_, table, 3.0).write(folder / f"{set_}.json")
+    return folder / f"{set_}.json", folder / f"{set_}.csv"

@@ -34,6 +34,22 @@ def test_every_artifact_has_a_caption(artifacts):
         assert (CAPTIONS / f"{name}.rst").read_text().strip()
 
 
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ({}, (True, True)),
+        ({"labels": {"method": "exact"}}, (True, False)),  # without statistical error, no z
+        ({"verdict": {"structures_per_shard": 0}}, (False, False)),
+    ],
+)
+def test_verdicts_are_shown_where_there_are_some(keys, shown):
+    config = Config(output="out", rounds=2, **keys)
+    assert ("verdict" in tables(config), "verdict" in figures(config)) == shown
+    if shown[1]:
+        sets = ["round0", "round1", "round2", "evaluation", "loading-0.15", "loading-0.05"]
+        assert list(figures(config)["verdict"].inputs["measured"]) == sets
+
+
 def test_an_unknown_name_is_refused_with_those_there_are():
     with pytest.raises(ConfigError, match=r"'figure4' is none of .*figure10"):
         find(figures(Config(output="out")), "figure4")

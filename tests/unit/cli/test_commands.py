@@ -186,6 +186,15 @@ def test_config_check_prints_every_default(morphion, tmp_path):
 def test_every_command_explains_itself(morphion):
     code, out, _ = morphion("--help")
     assert code == 0
-    for command in ("label", "predict", "inspect", "export", "anneal", "select", "train"):
+    for command in (
+        "label",
+        "predict",
+        "inspect",
+        "export",
+        "verdict",
+        "anneal",
+        "select",
+        "train",
+    ):
         assert command in out
         assert morphion(command, "--help")[0] == 0

@@ -4,20 +4,13 @@ import numba
 import numpy as np
 import pytest
 import scipy.sparse as sparse
+from exact_lattices import random_lattice
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from morphion.errors import TransportError
 from morphion.exact import solve
 from morphion.transport import Lattice, checks
-
-
-def random_lattice(n: int, blocked: float = 0.45, seed: int = 1) -> Lattice:
-    """Uncorrelated D and U; at this share of blocked sites there are many isolated pockets."""
-    random = np.random.default_rng(seed)
-    diffusivity = np.exp(random.normal(size=(n, n, n)))
-    diffusivity[random.random((n, n, n)) < blocked] = 0
-    return Lattice.from_fields(diffusivity, 2 * random.normal(size=(n, n, n)), 75 / n)
 
 
 def direct_tensor(lattice: Lattice) -> tuple[np.ndarray, int]:

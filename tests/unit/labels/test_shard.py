@@ -94,6 +94,17 @@ def test_labels_of_a_gpu_are_those_of_the_cpu_bit_for_bit(
     assert provenance["engine"] == "host"
 
 
+def test_exact_labels_of_a_gpu_agree_with_those_of_the_cpu(structures, tmp_path, monkeypatch):
+    config, device = configured(method="exact", relative_residual=1e-6), HostDevice()
+    label_shard(config, "round0", structures, tmp_path / "cpu.zarr")
+    monkeypatch.setattr(shard_module, "choose", lambda engine: device)
+    label_shard(config, "round0", structures, tmp_path / "gpu.zarr")
+    assert "small_levels" in device.launches
+    found, expected = values(tmp_path / "gpu.zarr"), values(tmp_path / "cpu.zarr")
+    xr.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    assert found.converged.all()
+
+
 def test_a_gpu_that_is_not_there_is_an_error_before_any_work(structures, tmp_path):
     config = configured().model_copy(update={"engine": "gpu"})
     with pytest.raises(DeviceError, match="no GPU can be used"):

@@ -116,6 +116,13 @@ def tables(config: Config) -> dict[str, Artifact]:
             configured=True,
         ),
     }
+    if config.verdict.structures_per_shard:
+        found["verdict"] = Artifact(
+            "Labels against the exact solution",
+            "Labels",
+            "verdicts:verdict_table",
+            {"decisions": _decisions(config)},
+        )
     if not loadings:
         del found["table2"]
     return found
@@ -187,6 +194,19 @@ def figures(config: Config) -> dict[str, Artifact]:
             "Training curves", "Networks", "overview:training_figure", {"histories": histories}
         ),
     }
+    if config.verdict.structures_per_shard and config.labels.method == "kmc":
+        found["verdict"] = Artifact(
+            "Labels against the exact solution",
+            "Labels",
+            "verdicts:verdict_figure",
+            {
+                "decisions": _decisions(config),
+                "measured": {
+                    name: [where.verdict(name, shard) for shard in plan.shards(name)]
+                    for name in plan.sets()
+                },
+            },
+        )
     if not loadings:
         del found["figure8"]
     return found
@@ -208,6 +228,11 @@ def _annealed(config: Config) -> list[str]:
 def _evaluation(config: Config) -> str:
     where = Layout(config.output)
     return where.predictions(config.rounds, config.surrogates.driver, "random", EVALUATION)
+
+
+def _decisions(config: Config) -> dict[str, str]:
+    where = Layout(config.output)
+    return {name: where.decision(name) for name in Plan(config).sets()}
 
 
 def _loadings(config: Config) -> dict[float, str]:

@@ -40,7 +40,8 @@ def write_page(table: Path, title: str) -> None:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><h3>{html.escape(title)}</h3>\n<table><thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{body}</tbody></table>\n"
-        "<p><small>In brackets: 95 % intervals.</small></p></body></html>\n"
+        + ("<p><small>In brackets: 95 % intervals.</small></p>" if limits else "")
+        + "</body></html>\n"
     )
     with atomic_file(table.with_suffix(".html")) as scratch:
         scratch.write_text(page, encoding="utf-8")

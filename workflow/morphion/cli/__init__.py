@@ -7,7 +7,17 @@ import warnings
 import typer
 
 from morphion import __version__
-from morphion.cli import anneal, config, dataset, labels, report, stores, structures, surrogates
+from morphion.cli import (
+    anneal,
+    config,
+    dataset,
+    labels,
+    report,
+    stores,
+    structures,
+    surrogates,
+    verdict,
+)
 from morphion.errors import MorphionError, MorphionWarning
 from morphion.progress import log
 from morphion.provenance import command_line
@@ -19,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (labels, surrogates, stores, config, structures, dataset, anneal, report):
+for module in (labels, surrogates, stores, config, structures, verdict, dataset, anneal, report):
     module.register(app)
 
 

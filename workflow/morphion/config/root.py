@@ -12,6 +12,7 @@ from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
 from morphion.config.labels import Labels
 from morphion.config.surrogates import Surrogates
 from morphion.config.transport import CoverageShell, Transport
+from morphion.config.verdict import Verdict
 
 Split = tuple[
     Annotated[float, Field(gt=0, lt=1)],
@@ -38,6 +39,7 @@ class Config(Block):
     structures: Structures = Field(Structures(), description="what is generated in round 0")
     transport: Transport = Field(CoverageShell(), description="local diffusivity and affinity")
     labels: Labels = Field(Labels(), description="how structures are labelled")
+    verdict: Verdict = Field(Verdict(), description="how labels are judged before they are used")
     split: Split = Field((0.6, 0.2, 0.2), description="training, validation and test shares")
     surrogates: Surrogates = Field(Surrogates(), description="networks and their training")
     anneal: Anneal = Field(Anneal(), description="annealing and selection")

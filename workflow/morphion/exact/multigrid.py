@@ -5,6 +5,8 @@ them. Their bonds are the sums over the faces they share, scaled by the distance
 constant interpolation overestimates the energy of a smooth function by just this ratio.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import get_num_threads, njit, set_num_threads
 
@@ -18,7 +20,7 @@ SHIFT = 1e-7  # added to the coarsest matrix, whose scaled eigenvalues lie in [0
 SERIAL = 40  # a level of fewer sites an edge costs less on one thread than waking the others
 
 
-def _coarsen(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coarsen(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lengths of the aggregates along an axis, and the scale of the bond from each to its next."""
     starts = np.arange(0, len(lengths), 2)
     merged = np.add.reduceat(lengths, starts)
@@ -71,17 +73,19 @@ def _inverse(matrix):
     return result
 
 
-def _direct(level: Level) -> tuple[np.ndarray, np.ndarray]:
+def direct(bonds: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Square root of the inverse diagonal, and inverse of the so scaled coarsest matrix.
 
-    Every open component has a null vector of its own. A small shift makes the matrix definite; it
-    turns rounding errors into multiples of the null vectors, which the finest matrix ignores.
+    bonds: wx, wy and wz [m, m, m], to the next site along each axis. Returns float64 [m^3] and
+    [m^3, m^3]. Every open component has a null vector of its own. A small shift makes the matrix
+    definite; it turns rounding errors into multiples of the null vectors, which the finest matrix
+    ignores.
     """
-    m = level.size
+    m = len(bonds[0])
     index = np.arange(m**3).reshape(m, m, m)
     matrix = np.zeros((m**3, m**3))
-    for axis, w in enumerate(level.bonds):
-        bond = w[:, :, 1:-1].astype(np.float64).ravel()
+    for axis, w in enumerate(bonds):
+        bond = w.astype(np.float64).ravel()
         here, there = index.ravel(), np.roll(index, -1, axis).ravel()
         np.add.at(matrix, (here, here), bond)
         np.add.at(matrix, (there, there), bond)
@@ -107,7 +111,7 @@ class Multigrid:
         self.levels: list[Level] = []
         lengths = np.ones(b.shape[0])
         while len(lengths) > COARSEST:
-            lengths, scale = _coarsen(lengths)
+            lengths, scale = coarsen(lengths)
             level = Level(len(lengths))
             if self.levels:
                 coarse.coarse_bonds(*self.levels[-1].bonds, scale, *level.bonds)
@@ -115,7 +119,7 @@ class Multigrid:
                 finest.coarse_bonds(b, scale, *level.bonds)
             level.finish()
             self.levels.append(level)
-        self.root, self.inverse = _direct(self.levels[-1])
+        self.root, self.inverse = direct([w[:, :, 1:-1] for w in self.levels[-1].bonds])
 
     def __call__(self, r: np.ndarray) -> np.ndarray:
         """Approximate A^-1 r, float32 [n, n, n + 2], valid until the next call; r: float64."""

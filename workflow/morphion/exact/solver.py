@@ -3,18 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from morphion.exact import finest, vectors
-from morphion.exact.multigrid import Multigrid
-from morphion.transport.checks import require_memory
+from morphion.exact import solver_cpu, solver_gpu
+from morphion.exact.solver_cpu import CpuSolver
+from morphion.exact.solver_gpu import GpuSolver
+from morphion.gpu import CudaDevice
 from morphion.transport.lattice import Lattice
-
-# Four float64 vectors, five float32 ones on the finest lattice (b, the smoother's two, two chi),
-# one chi being written, and nine float32 arrays on all coarse levels together.
-BYTES_PER_SITE = 4 * 8 + 6 * 4 + 9 * 4 / 7
 
 
 @dataclass(frozen=True)
@@ -51,88 +47,12 @@ class ExactSolution:
     chi: tuple[np.ndarray | None, ...] | None = None
 
 
-class _AxisSolver:
-    """Flexible conjugate gradients for A chi = f, one axis after another in the same memory."""
-
-    def __init__(self, b: np.ndarray, total_weight: float):
-        self.b, self.total_weight = b, total_weight
-        self.preconditioner = Multigrid(b)
-        self.x, self.r, self.p, self.q = (np.zeros(b.shape) for _ in range(4))
-        self.partial = np.zeros(b.shape[0])
-        self.partial_2 = np.zeros((b.shape[0], 2))
-
-    def mean_bond(self, axis: int) -> float:
-        """D_ee of chi = 0: the sum of the bonds along the axis over that of the weights."""
-        zero = np.broadcast_to(np.float32(0), (*self.b.shape[:2], self.b.shape[0]))
-        vectors.energy(self.b, zero, zero, axis, axis, self.partial)
-        return self.partial.sum() / self.total_weight
-
-    def solve(self, axis, relative_residual, max_iterations, report):
-        """Solve one axis into ``x``; return (history of D_ee, final relative residual)."""
-        b, x, r, p, q = self.b, self.x, self.r, self.p, self.q
-        x[:] = 0
-        p[:] = 0
-        finest.right_hand_side(b, axis, r)
-        scale = self._norm_of_r()
-        history = [self.mean_bond(axis)]
-        if scale == 0:
-            return np.array(history), 0.0
-        residual, alpha, previous = 1.0, 0.0, 1.0  # the first direction is z: beta = 0
-        while residual > relative_residual and len(history) <= max_iterations:
-            z = self.preconditioner(r)
-            vectors.products(z, r, q, self.partial_2)
-            with_r, with_q = self.partial_2.sum(axis=0)
-            # Polak-Ribiere, as z is not a linear function of r; here r - r_before = -alpha q
-            vectors.turn(p, z, -alpha * with_q / previous)
-            finest.apply(b, p, q, self.partial)
-            curvature = self.partial.sum()
-            if not curvature > 0:
-                break
-            alpha, previous = with_r / curvature, with_r
-            vectors.advance(x, r, p, q, alpha, self.partial)
-            residual = np.sqrt(self.partial.sum()) / scale
-            history.append(history[-1] - alpha * with_r / self.total_weight)
-            if report is not None:
-                report(axis, len(history) - 1, residual)
-        return np.array(history), self._true_residual(axis) / scale
-
-    def _norm_of_r(self) -> float:
-        vectors.advance(self.x, self.r, self.p, self.q, 0.0, self.partial)
-        return float(np.sqrt(self.partial.sum()))
-
-    def _true_residual(self, axis: int) -> float:
-        finest.right_hand_side(self.b, axis, self.r)
-        self.p[:] = self.x
-        self.p[:, :, 0] = self.p[:, :, -2]
-        self.p[:, :, -1] = self.p[:, :, 1]
-        finest.apply(self.b, self.p, self.q, self.partial)
-        self.r -= self.q
-        return self._norm_of_r()
-
-    def tensor(self, axes: Sequence[int], chi: Sequence[np.ndarray | None]) -> np.ndarray:
-        """Energies of the correctors, float64 [3, 3]; NaN for axes that were not solved."""
-        found = np.full((3, 3), np.nan)
-        for e in axes:
-            for f in axes:
-                if e <= f:
-                    vectors.energy(self.b, chi[e], chi[f], e, f, self.partial)
-                    found[e, f] = found[f, e] = self.partial.sum() / self.total_weight
-        return found
-
-
-@cache
-def _compile() -> None:
-    """Compile, or load from Numba's cache, everything that is timed."""
-    solver = _AxisSolver(finest.padded(_SMALL), float(_SMALL.size))
-    solver.solve(0, 0.1, 2, None)
-    chi = np.empty(_SMALL.shape, np.float32)
-    vectors.store(solver.x, chi)
-    solver.tensor([0], [chi])
-
-
-# Two halves of different conductance, so that the iteration has something to do.
-_SMALL = np.ones((16, 16, 16), np.float32)
-_SMALL[:8] = 2.0
+def _compile(device: CudaDevice | None) -> None:
+    """Compile, or load from a cache, everything that is timed."""
+    if device is None:
+        solver_cpu.compile_kernels()
+    else:
+        solver_gpu.compile_kernels(device)
 
 
 def solve(
@@ -142,6 +62,7 @@ def solve(
     axes: Sequence[int] = (0, 1, 2),
     report: Callable[[int, int, float], None] | None = None,
     return_chi: bool = False,
+    device: CudaDevice | None = None,
 ) -> ExactSolution:
     """Diffusivity tensor of a lattice, without statistical error.
 
@@ -165,8 +86,11 @@ def solve(
 
     The energy of any trial chi is an upper bound, so that its error is of second order in that of
     chi: a relative residual of 1e-4 typically leaves 1e-6 in D. ``report(axis, iteration,
-    relative residual)`` is called after every iteration. Results do not depend on the number of
-    threads. Raises TransportError if the work vectors do not fit in memory.
+    relative residual)`` is called after every iteration. The work is done on ``device``, on which
+    the lattice's arrays may lie, or on CPU cores if it is None. Results do not depend on the
+    number of threads and are the same in every run; a device and CPU cores add in different
+    orders, which leaves relative differences of about 1e-12 in the tensor. Raises TransportError if
+    the work vectors do not fit in memory, and DeviceMemoryError if they do not fit on the device.
 
     Source: periodic homogenisation of a reversible walk; Mercier, Slater & Guo, J. Chem. Phys.
     110, 6050 (1999); flexible conjugate gradients and the K-cycle: Notay &
@@ -174,25 +98,22 @@ def solve(
     """
     if not axes or not set(axes) <= {0, 1, 2}:
         raise ValueError(f"axes = {axes}: expected some of 0, 1, 2")
-    require_memory(lattice.n, BYTES_PER_SITE, "the exact solver")
-    _compile()
+    _compile(device)
     start = time.perf_counter()
-    total_weight = float(sum(plane.sum(dtype=np.float64) for plane in lattice.weight))
-    solver = _AxisSolver(finest.padded(lattice.b), total_weight)
+    engine = CpuSolver(lattice) if device is None else GpuSolver(lattice, device)
     iterations = np.zeros(3, int)
     residuals = np.full(3, np.nan)
     histories = [np.zeros(0)] * 3
-    chi: list[np.ndarray | None] = [None] * 3
     for axis in axes:
-        histories[axis], residuals[axis] = solver.solve(
+        histories[axis], residuals[axis] = engine.solve(
             axis, relative_residual, max_iterations, report
         )
         iterations[axis] = len(histories[axis]) - 1
-        chi[axis] = np.empty(lattice.b.shape, np.float32)
-        vectors.store(solver.x, chi[axis])
-    tensor = solver.tensor(axes, chi)
+    tensor = engine.tensor(axes)
+    chi: list[np.ndarray | None] = [None] * 3
     if return_chi:
         for axis in axes:
+            chi[axis] = engine.corrector(axis)
             chi[axis] *= np.float32(lattice.spacing)
     return ExactSolution(
         tensor=tensor,

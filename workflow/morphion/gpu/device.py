@@ -26,6 +26,7 @@ class CudaDevice:
 
         self.xp = cupy
         self._modules: dict[tuple[str, ...], Any] = {}
+        self._kernels: dict[tuple[tuple[str, ...], str], Any] = {}
         with self.guard():
             properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.name = properties["name"].decode()
@@ -60,9 +61,12 @@ class CudaDevice:
     ) -> None:
         """Run a kernel of joined source files; arguments are device arrays and NumPy scalars."""
         with self.guard():
-            if files not in self._modules:
-                self._modules[files] = self.xp.RawModule(code=join(files), options=OPTIONS)
-            function = self._modules[files].get_function(kernel)
+            function = self._kernels.get((files, kernel))
+            if function is None:
+                if files not in self._modules:
+                    self._modules[files] = self.xp.RawModule(code=join(files), options=OPTIONS)
+                function = self._modules[files].get_function(kernel)
+                self._kernels[files, kernel] = function
             function((int(blocks),), (threads,), arguments)
 
     def array(self, values: np.ndarray) -> Any:

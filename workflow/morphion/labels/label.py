@@ -12,7 +12,7 @@ from morphion.config.labels import Labels
 from morphion.config.transport import Transport
 from morphion.errors import DeviceMemoryError, MorphionWarning, TransportError
 from morphion.exact import ExactSolution, solve
-from morphion.exact.solver import BYTES_PER_SITE
+from morphion.exact.solver_cpu import BYTES_PER_SITE
 from morphion.gpu import CudaDevice
 from morphion.kmc import KmcResult
 from morphion.kmc.engine_cpu import CpuEngine
@@ -130,6 +130,7 @@ def _solved(task, transport, labels, device, tell) -> Label:
             report=lambda axis, iteration, residual: tell(
                 f"axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e}"
             ),
+            device=device,
         )
     return _from_solution(solution)
 

@@ -1,0 +1,179 @@
+"""Drawn labels of a shard beside the exact solution of the same lattice."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from morphion import store
+from morphion.config import Config
+from morphion.config.load import block
+from morphion.errors import MorphionWarning, StoreError
+from morphion.exact import solve
+from morphion.files import atomic_file
+from morphion.kmc.palette import quantised
+from morphion.labels.shard import structures_digest
+from morphion.progress import Reporter, log, progress
+from morphion.store.checksum import checksum
+from morphion.transport import Lattice, rasterise
+from morphion.verdict.draw import draw
+from morphion.verdict.scores import normal_scores
+
+COLUMNS = (
+    "row",  # of the shard
+    "family",
+    "index",
+    "method",
+    "lattice",
+    "diffusivity",
+    "stderr",
+    "walkers",
+    "converged",
+    "exact",
+    "residual",
+    "solved",
+    "seconds",
+    "deviation",
+    "z",
+    "score",
+)
+
+
+def measure_shard(config: Config, set_: str, structures: Path, labels: Path, output: Path) -> None:
+    """Draw structures of a label shard, solve them exactly and write both beside each other.
+
+    ``output`` (CSV) has a row for each structure drawn: its label, ``exact`` (D of the same
+    lattice, solved to ``residual``), ``deviation`` = D - exact over the larger of both, and for kMC
+    labels ``z`` = (D - exact) / stderr and its normal ``score``. A flagged label is listed but not
+    solved. A killed job continues after the last structure solved. Raises StoreError if the
+    labels belong to other structures.
+    """
+    shard = store.load(structures, kind="structures")
+    label = store.load(labels, kind="labels")
+    if label.attrs["structures_digest"] != structures_digest(shard):
+        raise StoreError(f"{labels}: labels of other structures than {structures} has")
+    rows = draw(
+        label.family.values,
+        label["index"].values,
+        label.converged.values,
+        config.verdict.structures_per_shard,
+        config.seed,
+        set_,
+    )
+    table = _listed(label, rows)
+    solutions = _solve(config, set_, shard, label, rows[table.converged.to_numpy()], output)
+    for name in ("exact", "residual", "solved", "seconds"):
+        table[name] = [solutions[row][name].item() if row in solutions else None for row in rows]
+    table = _compared(table)
+    with atomic_file(output) as scratch:
+        table.to_csv(scratch, index=False, columns=COLUMNS, float_format="%.9g")
+    log(f"{output}: {len(table)} drawn, {int((~table.converged).sum())} of them flagged")
+
+
+def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
+    """Tables of ``measure_shard`` as one; raises StoreError if one cannot be read."""
+    tables = []
+    for path in paths:
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read as a table ({error})") from error
+        missing = [name for name in COLUMNS if name not in table]
+        if missing:
+            raise StoreError(f"{path}: no column {missing[0]!r}; make the table again")
+        tables.append(table)
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
+    names = (
+        "family",
+        "index",
+        "method",
+        "lattice",
+        "diffusivity",
+        "stderr",
+        "walkers",
+        "converged",
+    )
+    return pd.DataFrame({"row": rows} | {name: label[name].values[rows] for name in names})
+
+
+def _solve(
+    config: Config,
+    set_: str,
+    shard: xr.Dataset,
+    label: xr.Dataset,
+    rows: np.ndarray,
+    output: Path,
+) -> dict[int, dict[str, np.ndarray]]:
+    """Exact solution of each of these rows; those of an earlier, killed job are taken over."""
+    # A transport table enters through the labels: another table would have given others.
+    identity = [checksum(label.diffusivity.values), label.attrs["structures_digest"]]
+    identity += [block(config.transport), config.verdict.relative_residual]
+    partial = store.Partial(output, identity)
+    found = {int(row): partial.load(f"{row:06d}") for row in rows}
+    done = sum(entry is not None for entry in found.values())
+    if done:
+        log(f"{output}: continues after {done} of {len(rows)} structures")
+    with progress(f"verdict {set_}", len(rows), "structures", done=done) as report:
+        for row, entry in found.items():
+            if entry is None:
+                found[row] = _solution(config, shard, label, row, report)
+                partial.save(f"{row:06d}", found[row])
+                report.advance()
+    partial.discard()
+    return found
+
+
+def _solution(
+    config: Config, shard: xr.Dataset, label: xr.Dataset, row: int, report: Reporter
+) -> dict[str, np.ndarray]:
+    solution = solve(
+        _judged_lattice(config, shard, label, row),
+        relative_residual=config.verdict.relative_residual,
+        report=lambda axis, iteration, residual: report.advance(
+            0, note=f"(axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e})"
+        ),
+    )
+    entry = {
+        "exact": solution.diffusivity,
+        "residual": solution.relative_residual.max(),
+        "solved": solution.converged,
+        "seconds": solution.seconds,
+    }
+    return {name: np.asarray(value) for name, value in entry.items()}
+
+
+def _judged_lattice(config: Config, shard: xr.Dataset, label: xr.Dataset, row: int) -> Lattice:
+    """The lattice that a label stands for: walkers see the quantised one."""
+    with warnings.catch_warnings():
+        # The label's own log has what there is to say about the lattice.
+        warnings.simplefilter("ignore", MorphionWarning)
+        lattice = rasterise(
+            shard.positions.values[row],
+            shard.attrs["box_length"],
+            shard.attrs["diameter"],
+            config.transport,
+            int(label.lattice.values[row]),
+        )
+    return quantised(lattice) if label.method.values[row] == "kmc" else lattice
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``deviation``, ``z`` and ``score``; NaN where there is nothing to compare."""
+    label, stderr = table.diffusivity.to_numpy(float), table.stderr.to_numpy(float)
+    exact = table.exact.to_numpy(float)
+    walked = (table.method == "kmc").to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A lattice that does not conduct has D = 0 and no error: in agreement if both say so.
+        agreed = label == exact
+        deviation = np.where(agreed, 0.0, (label - exact) / np.maximum(label, exact))
+        z = np.where(agreed, 0.0, (label - exact) / stderr)
+    z = np.where(walked & np.isfinite(exact), z, np.nan)
+    score = normal_scores(z, table.walkers.to_numpy())
+    return table.assign(deviation=deviation, z=z, score=score)
