@@ -56,9 +56,10 @@ FLOPS_CPU = 24 + 6 + 4 + 2 + (8 + 3 * 28 + 24 + 1) + 7 * 24 / 3
 BYTES_GPU = (12 + 14 + 16.5 + 28.5) + 36 + 20 + 32 + (2 * 95 + 2 * 24 + 2 * 12) / 8 * 4 / 3
 CASES = {
     "rsa": ("rsa", 0),
-    "chain 9.7-10.7": ("chain", 0),
-    "chain 13.5-14.5": ("chain", 4),
-    "chain 17-20": ("chain", 7),
+    **{
+        f"chain {low:g}-{high:g}": ("chain", window)
+        for window, (low, high) in enumerate(Structures().chain_windows)
+    },
     "gapped, 1 axis": ("gapped", 0),
     "gapped, 2 axes": ("gapped", 1),
     "gapped, 3 axes": ("gapped", 2),
