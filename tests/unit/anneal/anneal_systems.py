@@ -7,8 +7,8 @@ import torch
 
 from morphion.config import Config, parse_config
 from morphion.config.surrogates import PeriodicNetwork
+from morphion.surrogates.build import build
 from morphion.surrogates.model import Description, write_model
-from morphion.surrogates.networks import build
 from morphion.surrogates.state import tensors_of
 
 VOXELS = 20
