@@ -85,6 +85,7 @@ def write_untrained_model(folder: Path, config: Config) -> Path:
         particles=config.geometry.particles,
         reference_diffusivity=0.04,
         relative_spread=0.05,
+        disagreement_factor=0.0,
         **{
             name: {}
             for name in (
