@@ -9,12 +9,13 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from surrogate_cases import make_config, make_positions, write_dataset
 
 from morphion.config import dump_config
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
-from morphion.surrogates.loop import Loop, learning_rate
+from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
@@ -178,6 +179,30 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     with np.load(tmp_path / "model.partial" / "checkpoint.npz") as kept:
         assert kept["scalars"][0] == 2
         assert all(np.isfinite(kept[name]).all() for name in kept.files if ":" in name)
+
+
+def test_the_mean_of_the_weights_forgets_as_fast_as_its_decay_and_faster_at_first():
+    model = torch.nn.Linear(1, 1, bias=False)
+    mean = averaged(model, 0.9)
+    expected, weights = 0.0, np.random.default_rng(0).normal(size=200).astype(np.float32)
+    for count, weight in enumerate(weights):
+        torch.nn.init.constant_(model.weight, float(weight))
+        mean.update_parameters(model)
+        kept = 0.0 if count == 0 else min(0.9, (1 + count) / (10 + count))
+        expected = kept * expected + (1 - kept) * weight
+    assert mean.module.weight.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_network_kept_is_the_mean_of_the_weights_unless_told_otherwise(tmp_path, dataset):
+    means = {}
+    for decay in (None, 0.99):
+        config = make_config(tmp_path, max_epochs=3, weight_average=decay)
+        train(config, dataset, "rdf", "random", 0, tmp_path / f"{decay}")
+        rows = list(csv.DictReader((tmp_path / f"{decay}" / "history.csv").open()))
+        means[decay] = [row["train_loss"] for row in rows], read_tensors(tmp_path / f"{decay}")
+    assert means[None][0] == means[0.99][0]  # the steps are the same ones
+    first, second = (means[decay][1]["dense.0.weight"] for decay in (None, 0.99))
+    assert not np.allclose(first, second, rtol=1e-4)
 
 
 def test_an_empty_set_is_refused(tmp_path, config):

@@ -24,6 +24,13 @@ class Training(Block):
     max_gradient: float | None = Field(
         None, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
+    weight_average: float | None = Field(
+        0.998,
+        gt=0,
+        lt=1,
+        description="the network kept is a running mean of the weights, this share of it from "
+        "the step before; null: the weights themselves",
+    )
     augment: bool = Field(True, description="images: random periodic shifts and cube symmetries")
     precision: Literal["auto", "float32"] = Field(
         "auto", description="auto: mixed precision on GPUs (bfloat16, or float16 with scaling)"

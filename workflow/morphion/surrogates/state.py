@@ -80,17 +80,20 @@ def save_checkpoint(
     partial: Partial,
     position: Position,
     model: nn.Module,
+    average: nn.Module | None,
     best: dict[str, np.ndarray],
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> None:
-    """Keep a training's state beside its future output."""
+    """Keep a training's state beside its future output; ``average`` is the mean of its weights."""
     arrays = {
         "scalars": position.scalars,
         "history": np.array(position.history, dtype=np.float64).reshape(-1, len(HISTORY)),
         "scaler": np.array(_scaler_values(scaler), dtype=np.float64),
     }
     arrays |= {f"weights:{name}": value for name, value in tensors_of(model).items()}
+    if average is not None:
+        arrays |= {f"average:{name}": value for name, value in tensors_of(average).items()}
     arrays |= {f"best:{name}": value for name, value in best.items()}
     for index, moments in optimiser.state_dict()["state"].items():
         for name, value in moments.items():
@@ -101,6 +104,7 @@ def save_checkpoint(
 def load_checkpoint(
     arrays: dict[str, np.ndarray],
     model: nn.Module,
+    average: nn.Module | None,
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     *,
@@ -108,6 +112,8 @@ def load_checkpoint(
 ) -> tuple[Position, dict[str, np.ndarray]]:
     """Restore a training; returns where it was and the tensors of the best network so far."""
     load_tensors(model, _part(arrays, "weights:"), where=where)
+    if average is not None:
+        load_tensors(average, _part(arrays, "average:"), where=where)
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in _part(arrays, "adam:").items():
         index, moment = name.split(":")
