@@ -97,7 +97,7 @@ class _Standardised(nn.Module):
 
 def _both_ends(particle: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """What a pair knows of its particles [BN, C] whichever comes first: [E, 2 C]."""
-    one, other = particle[first], particle[second]
+    one, other = particle.index_select(0, first), particle.index_select(0, second)
     return torch.cat((one + other, one * other), 1)
 
 
@@ -131,7 +131,8 @@ class _Round(nn.Module):
     ) -> torch.Tensor:
         """Features [M, neurons] of near pairs from their features before and the particles'."""
         first, second = graph.first[graph.near], graph.second[graph.near]
-        wedge = (switch * self.to_wedge(features))[graph.source] * self.angle(angles)
+        sources = (switch * self.to_wedge(features)).index_select(0, graph.source)
+        wedge = sources * self.angle(angles)
         wedges = wedge.new_zeros((len(features), wedge.shape[1]))
         wedges = wedges.index_add(0, graph.target, wedge)
         around = torch.cat((_both_ends(particle, first, second), wedges), 1)
@@ -240,7 +241,7 @@ class Resistors(Surrogate3D):
         hidden = functional.silu(self.far_hidden(torch.cat((features, ends), 1)))
         logarithm = self.pair(radial) + self.far(hidden) - _DECAY * (distance - 1)
         near, around = graph.near, [particle]
-        near_switch, near_features = _switch(distance[near] / self._near), features[near]
+        near_switch, near_features = _switch(distance[near] / self._near), features.index_select(0, near)
         angles = _chebyshev(graph.cosine)
         for round_, to_particle in zip(self.rounds, self.messages, strict=True):
             near_features = round_(graph, near_features, particle, near_switch, angles)
