@@ -22,7 +22,7 @@ class StoreError(MorphionError):
 
 
 class VerdictError(MorphionError):
-    """Labels that do not agree with the exact solution of their lattice."""
+    """Labels that do not agree with the exact solution of their lattice, or may not be judged."""
 
 
 class SurrogateError(MorphionError):

@@ -14,7 +14,13 @@ rule label:
     threads: 16
     params:
         config=PATHS.config(),
-        depends=depends_on("geometry", "transport", "labels"),
+        # Those that a verdict draws are walked without a control variate.
+        depends=digest(
+            [
+                depends_on("geometry", "transport", "labels"),
+                RUN.labels.control_variate and RUN.verdict.structures_per_shard,
+            ]
+        ),
     shell:
         "morphion labels --config {params.config} --set {wildcards.set} --threads {threads}"
         " {input.structures} {output} 2> {log}"

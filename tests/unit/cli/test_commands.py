@@ -18,6 +18,7 @@ KEYS = {
     "structure",
     "method",
     "lattice",
+    "control_variate",
     "diffusivity",
     "stderr",
     "tensor",
@@ -71,6 +72,37 @@ def test_label_prints_the_promised_json(morphion, by_hand, method):
     assert found["diffusivity"] == pytest.approx(np.trace(found["tensor"]) / 3)
     assert (found["stderr"] > 0) == (method == "kmc")
     assert found["converged"]
+
+
+def test_label_takes_a_control_variate(morphion, by_hand):
+    options = ("label", by_hand, "--method", "kmc", "--lattice", 32, "--relative-error", 0.1)
+    found = [
+        json.loads(morphion(*options, *more, "--json")[1])[0]
+        for more in ((), ("--control-variate", 16))
+    ]
+    assert [entry["control_variate"] for entry in found] == [None, 16]
+    error = np.hypot(*(entry["stderr"] for entry in found))
+    assert abs(found[0]["diffusivity"] - found[1]["diffusivity"]) < 3 * error
+    assert found[1]["stderr"] < 0.3 * found[0]["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--lattice", 32, "--control-variate", 32), "must be below lattice = 32"),
+        (("--method", "exact", "--lattice", 32, "--control-variate", 16), "is for method: kmc"),
+        (("--lattice", 64, "--control-variate", 16, "--transport", "thin.yaml"), "use at least 25"),
+    ],
+)
+def test_a_control_variate_that_cannot_be_of_use_is_an_error(
+    morphion, by_hand, monkeypatch, tmp_path, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thin.yaml").write_text("model: coverage-shell\nshell_radius: 0.6\n")
+    method = () if "--method" in options else ("--method", "kmc")
+    code, _, errors = morphion("label", by_hand, *method, *options)
+    assert code == 2
+    assert message in " ".join(errors.split())
 
 
 def test_labels_do_not_depend_on_the_unit_of_length_or_the_format(morphion, tmp_path):

@@ -75,6 +75,18 @@ def test_demo_configuration_keeps_the_papers_geometry():
         ({"surrogates": {"driver": "magic"}}, r"driver = 'magic' is none of"),
         ({"transport": {"model": "tabel"}}, r"transport: .*'table'"),
         ({"transport": {"model": "table", "path": "no.csv"}}, r"transport.path: no file .*no.csv"),
+        (
+            {"labels": {"lattice": 75, "control_variate": 75}},
+            r"labels: .*control_variate = 75 must be below lattice = 75",
+        ),
+        (
+            {"labels": {"control_variate": 20}},
+            r"control_variate = 20: no site spans a ligand shell 2.69 thick .* at least 28 sites",
+        ),
+        (
+            {"labels": {"method": "exact", "control_variate": 75}},
+            r"labels: .*control_variate = 75 is for method: kmc",
+        ),
         ({"loadings": [0.15, 0.15]}, r"names a volume fraction twice"),
     ],
 )

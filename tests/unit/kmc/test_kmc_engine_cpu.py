@@ -5,6 +5,7 @@ import pytest
 from kmc_lattices import random_lattice, with_pocket
 from numba import njit
 
+from morphion.kmc.control import Control
 from morphion.kmc.engine import WalkRequest
 from morphion.kmc.engine_cpu import walk as walk_request
 from morphion.kmc.exponential import exponentials
@@ -34,23 +35,33 @@ def philox_words(block, walker, key_0, key_1):
 
 
 def plain_walk(lattice, tables, walker, interval, samples):
-    """One walker straight from the definition: choose by b, wait an exponential time."""
+    """One walker straight from the definition: choose by b, wait an exponential time.
+
+    Returns positions, the integral of the control's velocity (units of h) and the number of hops.
+    """
     n = lattice.n
     b = np.round(lattice.b.astype(np.float64) / tables.palette.unit).astype(np.int64)
     residence = tables.records.view(np.float32)[:, 5].reshape(n, n, n)
     site = np.array(np.unravel_index(start_sites(tables, KEY, walker, 1)[0], (n, n, n)))
     steps = [s * np.eye(3, dtype=int)[axis] for axis in range(3) for s in (1, -1)]
     moved = np.zeros(3, int)
-    left, hop, positions = interval, 0, []
+    velocity = tables.control.velocity.reshape(n, n, n, 3).astype(np.float64)
+    left, hop, positions, integral, integrals = interval, 0, [], np.zeros(3), []
     while True:
         words = philox_words(hop // 2, walker, *KEY)[2 * (hop % 2) :][:2]
         factor = exponentials(np.array([words[1]], np.uint32))[0]
-        left -= factor * np.float64(residence[tuple(site % n)])
-        while left < 0:
+        stay = factor * np.float64(residence[tuple(site % n)])
+        speed = velocity[tuple(site % n)]
+        while stay > left:
+            integral = integral + speed * left
             positions.append(moved.copy())
-            left += interval
+            integrals.append(integral)
+            stay -= left
+            left = interval
             if len(positions) == samples:
-                return np.array(positions), hop
+                return np.array(positions), np.array(integrals), hop
+        integral = integral + speed * stay
+        left -= stay
         weights = [int(b[tuple((site + step) % n)]) for step in steps]
         chosen = ((int(words[0]) >> 1) * sum(weights)) >> 31
         direction = int(np.searchsorted(np.cumsum(weights), chosen, side="right"))
@@ -58,14 +69,38 @@ def plain_walk(lattice, tables, walker, interval, samples):
         hop += 1
 
 
-def test_walk_is_the_definition_step_by_step(tables):
+@pytest.fixture(scope="module")
+def controlled():
+    """Tables with a control of any velocity."""
+    lattice = random_lattice(16, 4, blocked=0.1)
+    velocity = np.random.default_rng(8).normal(size=(16**3, 3)).astype(np.float32)
+    return walk_tables(lattice, Control(np.eye(3), velocity))
+
+
+def test_walk_is_the_definition_step_by_step(controlled):
     lattice = quantised(random_lattice(16, 4, blocked=0.1))
-    interval = interval_of(tables, 7.5)
-    result = walk(tables, KEY, 40, 20, interval, 33)
+    interval = interval_of(controlled, 7.5)
+    result = walk(controlled, KEY, 40, 20, interval, 33)
     for i in (0, 7, 19):
-        positions, hops = plain_walk(lattice, tables, 40 + i, interval, 33)
+        positions, integrals, hops = plain_walk(lattice, controlled, 40 + i, interval, 33)
         np.testing.assert_array_equal(result.displacements[i], positions)
+        np.testing.assert_allclose(result.integrals[i] / 4096, integrals, atol=0.51 / 4096)
         assert result.hops[i] == hops
+
+
+def test_a_control_changes_no_walk_and_its_integral_belongs_to_the_walker(tables, controlled):
+    interval = interval_of(tables, 50)
+    plain = walk(tables, KEY, 5, 61, interval, 20)
+    assert plain.integrals is None
+    whole = walk(controlled, KEY, 5, 61, interval, 20)
+    np.testing.assert_array_equal(whole.displacements, plain.displacements)
+    np.testing.assert_array_equal(whole.next_sample, plain.next_sample)
+    parts = [
+        walk(controlled, KEY, 5, 1, interval, 20),
+        walk(controlled, KEY, 6, 60, interval, 20, threads=3),
+    ]
+    together = np.concatenate([part.integrals for part in parts])
+    np.testing.assert_array_equal(whole.integrals, together)
 
 
 def test_walk_is_identical_for_any_number_of_threads(tables):

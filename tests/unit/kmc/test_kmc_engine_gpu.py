@@ -11,6 +11,7 @@ from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.errors import DeviceMemoryError, TransportError
 from morphion.kmc import engine_cpu, engine_gpu
+from morphion.kmc.control import Control
 from morphion.kmc.engine import WalkRequest
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
@@ -55,6 +56,12 @@ def pair(lattice, device):
     return walk_tables(lattice), GpuEngine(device).prepare(lattice)
 
 
+def any_control(n, seed=1):
+    """A control of random velocities: the walk does not ask where they come from."""
+    velocity = np.random.default_rng(seed).normal(size=(n**3, 3)).astype(np.float32)
+    return Control(np.eye(3), velocity)
+
+
 def unbricked(codes, n):
     """Codes in the order of sites from bricks of 4 x 4 x 2."""
     quarter, half = -(-n // 4), -(-n // 2)
@@ -68,6 +75,8 @@ def assert_same_walk(one, other):
     np.testing.assert_array_equal(one.displacements, other.displacements)
     np.testing.assert_array_equal(one.hops, other.hops)
     np.testing.assert_array_equal(one.next_sample, other.next_sample)
+    if other.integrals is not None:
+        np.testing.assert_array_equal(one.integrals, other.integrals)
 
 
 def test_palette_and_summary_are_those_of_the_cpu(lattice, pair):
@@ -91,6 +100,16 @@ def test_walk_is_that_of_the_cpu_bit_for_bit(pair, device, launch_hops):
     )
 
 
+@pytest.mark.parametrize("launch_hops", [2000, 1 << 34])
+def test_integrals_of_a_control_are_those_of_the_cpu_bit_for_bit(lattice, device, launch_hops):
+    control = any_control(lattice.n)
+    on_cpu, on_gpu = walk_tables(lattice, control), GpuEngine(device).prepare(lattice, control)
+    request = WalkRequest(KEY, 40, 150, 6.5 / on_cpu.summary.hop_rate, 35)
+    expected = engine_cpu.walk(on_cpu, request)
+    assert np.abs(expected.integrals).max() > 0
+    assert_same_walk(engine_gpu.walk(device, on_gpu, request, launch_hops), expected)
+
+
 def test_start_sites_are_those_of_the_cpu(pair, device):
     on_cpu, on_gpu = pair
     request = WalkRequest(KEY, 5, 200, 1.0, 1)
@@ -101,7 +120,8 @@ def test_start_sites_are_those_of_the_cpu(pair, device):
     )
 
 
-def test_a_batch_of_structures_walks_as_each_alone(device):
+@pytest.mark.parametrize("controlled", [False, True])
+def test_a_batch_of_structures_walks_as_each_alone(device, controlled):
     """Boxes, durations and keys of several structures in one launch; curves and hops are equal."""
     lattices = [random_lattice(16, seed, blocked=0.1 * seed) for seed in range(3)]
     lattices = [replace(x, spacing=1.0 + i) for i, x in enumerate(lattices)]
@@ -111,12 +131,19 @@ def test_a_batch_of_structures_walks_as_each_alone(device):
     ]
     cpu, gpu = CpuEngine(2), GpuEngine(device, launch_hops=7000)
     shares = []
-    found = gpu.walk(
-        [(gpu.prepare(x), r) for x, r in zip(lattices, requests, strict=True)], shares.append
-    )
-    expected = cpu.walk([(cpu.prepare(x), r) for x, r in zip(lattices, requests, strict=True)])
+    controls = [any_control(16, seed) if controlled else None for seed in range(3)]
+
+    def jobs(engine):
+        prepared = map(engine.prepare, lattices, controls)
+        return list(zip(prepared, requests, strict=True))
+
+    found = gpu.walk(jobs(gpu), shares.append)
+    expected = cpu.walk(jobs(cpu))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one.curves.products, other.curves.products)
+        if controlled:
+            products = one.integral_curves.products, other.integral_curves.products
+            np.testing.assert_array_equal(*products)
         assert one.hops == other.hops
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -137,15 +164,20 @@ def test_estimates_of_both_engines_are_the_same_bit_for_bit(device):
                 np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
 
 
-def test_a_device_short_of_memory_splits_the_batch():
-    lattice = random_lattice(16, 4, blocked=0.1)
+@pytest.mark.parametrize("controlled", [False, True])
+def test_a_device_short_of_memory_splits_the_batch(controlled):
+    lattice, control = random_lattice(16, 4, blocked=0.1), any_control(16) if controlled else None
     request = WalkRequest(KEY, 0, 300, 0.7, 40)
-    whole = GpuEngine(HostDevice()).walk([(GpuEngine(HostDevice()).prepare(lattice), request)])
+    cpu = CpuEngine(1)
+    whole = cpu.walk([(cpu.prepare(lattice, control), request)])
     small = HostDevice(memory=120_000)
     engine = GpuEngine(small)
-    tables = engine.prepare(lattice)
+    tables = engine.prepare(lattice, control)
     split = engine.walk([(tables, request)])
     assert small.launches.count("start") > 5
+    if controlled:
+        found, expected = split[0].integral_curves, whole[0].integral_curves
+        np.testing.assert_array_equal(found.products, expected.products)
     np.testing.assert_array_equal(split[0].curves.products, whole[0].curves.products)
     assert split[0].hops == whole[0].hops
 

@@ -1,10 +1,13 @@
 """Labels of a shard depend on the structures only, and survive a killed job."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 from host_device import HostDevice
 
+import morphion.labels.label as label_module
 import morphion.labels.shard as shard_module
 from morphion import store
 from morphion.config import Config, parse_config
@@ -14,12 +17,13 @@ from morphion.structures.dataset import structure_dataset
 from morphion.structures.generate import generate_shard
 
 
-def configured(**labels) -> Config:
+def configured(verdict=None, **labels) -> Config:
     content = {
         "output": "out",
         "geometry": {"voxels": 24, "particles": 3},
         "structures": {"rsa": 4, "chain": 0, "gapped": 0, "shard_size": 4},
         "labels": {"lattice": 20, "target_relative_error": 0.2, **labels},
+        "verdict": verdict or {},
     }
     return parse_config(content, source="test", folder=".")
 
@@ -35,10 +39,14 @@ def values(path) -> xr.Dataset:
     return store.load(path, kind="labels").drop_vars("seconds")
 
 
+CONTROLLED = {"lattice": 32, "control_variate": 20, "verdict": {"structures_per_shard": 2}}
+
+
+@pytest.mark.parametrize("options", [{}, CONTROLLED], ids=["plain", "controlled"])
 def test_an_interrupted_job_continues_to_the_uninterrupted_result(
-    structures, tmp_path, monkeypatch
+    structures, tmp_path, monkeypatch, options
 ):
-    config = configured()
+    config = configured(**options)
     label_shard(config, "round0", structures, tmp_path / "whole.zarr")
     label_structures, calls = shard_module.label_structures, []
 
@@ -58,6 +66,63 @@ def test_an_interrupted_job_continues_to_the_uninterrupted_result(
     assert len(calls) == 5  # two finished, one killed, two left
     xr.testing.assert_equal(values(output), values(tmp_path / "whole.zarr"))
     assert not output.with_name("killed.zarr.partial").exists()
+
+
+def drawn(structures, count) -> set[int]:
+    data = store.load(structures, kind="structures")
+    every = np.ones(data.sizes["structure"], bool)
+    rows = shard_module.draw(data.family.values, data["index"].values, every, count, 2021, "round0")
+    return {int(row) for row in rows}
+
+
+def test_structures_that_a_verdict_draws_are_walked_without_the_control_variate(
+    structures, tmp_path
+):
+    label_shard(configured(**CONTROLLED), "round0", structures, tmp_path / "controlled.zarr")
+    plain = configured(lattice=32)
+    label_shard(plain, "round0", structures, tmp_path / "plain.zarr")
+    found, expected = values(tmp_path / "controlled.zarr"), values(tmp_path / "plain.zarr")
+    judged = drawn(structures, 2)
+    sites = found.control_variate.values
+    assert {i for i in range(4) if sites[i] == 0} == judged
+    assert (expected.control_variate == 0).all()
+    assert set(sites) == {0, 20}
+    for i in range(4):
+        same = found.diffusivity.values[i] == expected.diffusivity.values[i]
+        assert same == (i in judged)
+        error = np.hypot(found.stderr.values[i], expected.stderr.values[i])
+        assert abs(found.diffusivity.values[i] - expected.diffusivity.values[i]) < 3 * error
+        if i not in judged:
+            assert found.stderr.values[i] < 0.2 * expected.stderr.values[i]
+
+
+def test_a_flagged_label_passes_its_place_on_to_the_next_of_the_draw(
+    structures, tmp_path, monkeypatch
+):
+    """A verdict passes over flagged labels, so that the next one must be a plain walk as well."""
+    first = min(drawn(structures, 1))
+    walked, to_flag = label_module.estimate_all, ["the first"]
+
+    def flags_the_first(prepared, *arguments, **options):
+        results = walked(prepared, *arguments, **options)
+        if to_flag:
+            to_flag.pop()
+            results[0] = replace(results[0], converged=False, reason="for a test")
+        return results
+
+    monkeypatch.setattr(label_module, "estimate_all", flags_the_first)
+    config = configured(lattice=32, control_variate=20, verdict={"structures_per_shard": 1})
+    label_shard(config, "round0", structures, tmp_path / "labels.zarr")
+    found = values(tmp_path / "labels.zarr")
+    plain = {i for i in range(4) if found.control_variate.values[i] == 0}
+    assert not found.converged.values[first]
+    assert plain == drawn(structures, 2)
+
+
+def test_without_verdicts_every_structure_has_the_control_variate(structures, tmp_path):
+    config = configured(lattice=32, control_variate=20, verdict={"structures_per_shard": 0})
+    label_shard(config, "round0", structures, tmp_path / "labels.zarr")
+    assert (values(tmp_path / "labels.zarr").control_variate == 20).all()
 
 
 def test_a_label_does_not_depend_on_the_shard_it_is_in(structures, tmp_path):
@@ -82,14 +147,19 @@ def test_labels_agree_with_the_exact_method_within_three_standard_errors(structu
     assert set(walked.msd.dims) == {"structure", "lag"}
 
 
-@pytest.mark.parametrize("memory", [1e9, 250_000])
+@pytest.mark.parametrize(
+    ("memory", "options"),
+    [(1e9, {}), (250_000, {}), (1e9, CONTROLLED), (700_000, CONTROLLED)],
+    ids=["plain", "short of memory", "controlled", "controlled, short of memory"],
+)
 def test_labels_of_a_gpu_are_those_of_the_cpu_bit_for_bit(
-    structures, tmp_path, monkeypatch, memory
+    structures, tmp_path, monkeypatch, memory, options
 ):
     """Also where not all structures fit on the device together."""
-    label_shard(configured(), "round0", structures, tmp_path / "cpu.zarr")
+    config = configured(**options)
+    label_shard(config, "round0", structures, tmp_path / "cpu.zarr")
     monkeypatch.setattr(shard_module, "choose", lambda engine: HostDevice(memory))
-    label_shard(configured(), "round0", structures, tmp_path / "gpu.zarr")
+    label_shard(config, "round0", structures, tmp_path / "gpu.zarr")
     xr.testing.assert_equal(values(tmp_path / "gpu.zarr"), values(tmp_path / "cpu.zarr"))
     provenance = store.load(tmp_path / "gpu.zarr", kind="labels").attrs["provenance"]
     assert provenance["engine"] == "host"

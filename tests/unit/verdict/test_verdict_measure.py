@@ -7,7 +7,7 @@ import pytest
 import morphion.verdict.measure as measure_module
 from morphion import store
 from morphion.config import Config, parse_config
-from morphion.errors import StoreError
+from morphion.errors import StoreError, VerdictError
 from morphion.exact import solve
 from morphion.kmc.palette import quantised
 from morphion.labels import label_shard
@@ -117,6 +117,26 @@ def test_labels_of_other_structures_are_refused(shard, tmp_path):
     store.write(tmp_path / "other.zarr", other, kind="structures", provenance={})
     with pytest.raises(StoreError, match=r"labels of other structures than .*other\.zarr"):
         measure_shard(configured(), "round0", tmp_path / "other.zarr", shard[1], tmp_path / "v.csv")
+
+
+def test_walks_with_a_control_variate_are_not_judged(shard, tmp_path):
+    """Drawn ones were walked without it; a larger draw would meet the others."""
+    sites = {"lattice": 32, "control_variate": 20}
+    config = configured({"structures_per_shard": 2}, **sites)
+    label_shard(config, "round0", shard[0], tmp_path / "labels.zarr")
+    measure_shard(config, "round0", shard[0], tmp_path / "labels.zarr", tmp_path / "v.csv")
+    assert (read_measured([tmp_path / "v.csv"]).z.abs() < 3).all()
+    more = configured({"structures_per_shard": 3}, **sites)
+    with pytest.raises(VerdictError, match=r"labels\.zarr: rsa-\d was walked with a control var"):
+        measure_shard(more, "round0", shard[0], tmp_path / "labels.zarr", tmp_path / "w.csv")
+    assert not (tmp_path / "w.csv").exists()
+
+
+def test_labels_without_a_word_on_control_variates_are_plain_walks(shard, tmp_path):
+    label = store.load(shard[1], kind="labels").drop_vars("control_variate")
+    store.write(tmp_path / "labels.zarr", label, kind="labels", provenance={})
+    measure_shard(configured(), "round0", shard[0], tmp_path / "labels.zarr", tmp_path / "v.csv")
+    assert len(read_measured([tmp_path / "v.csv"])) > 0
 
 
 def test_a_shard_without_structures_gives_a_table_without_rows(shard, tmp_path):

@@ -36,6 +36,9 @@ def label(
     ] = None,
     walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
     relative_error: Annotated[float, typer.Option(help="kmc: standard error aimed at.")] = 0.01,
+    control_variate: Annotated[
+        int | None, typer.Option(help="kmc: sites of a coarser lattice that saves hops.")
+    ] = None,
     max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 5e11,
     relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
@@ -64,8 +67,8 @@ def label(
         "max_hops": max_hops,
         "relative_residual": relative_residual,
     }
-    if walkers is not None:
-        options["walkers"] = walkers
+    optional = {"walkers": walkers, "control_variate": control_variate}
+    options |= {name: value for name, value in optional.items() if value is not None}
     labels_config = validate(Labels, options, source="morphion label")
     results = label_files(
         structures, load_transport(transport), labels_config, seed, choose(engine.value)

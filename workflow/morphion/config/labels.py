@@ -1,10 +1,12 @@
 """How a structure gets its label."""
 
+import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from morphion.config.base import Block
+from morphion.config.transport import CoverageShell, Transport
 
 
 class Labels(Block):
@@ -25,6 +27,40 @@ class Labels(Block):
         gt=0,
         description="kmc: hops a structure may cost before it is flagged as not converged",
     )
+    control_variate: int | None = Field(
+        None,
+        ge=16,
+        description="kmc: sites an edge of a coarser lattice whose corrector is a control variate: "
+        "far fewer hops for the same error; labels drawn for the verdict do without; null: none",
+    )
     relative_residual: float = Field(
         1e-5, gt=0, lt=1, description="exact: residual norm over that of the right-hand side"
     )
+
+    @model_validator(mode="after")
+    def _control_is_of_use(self):
+        sites = self.control_variate
+        if sites is not None and self.method != "kmc":
+            raise ValueError(
+                f"control_variate = {sites} is for method: kmc; {self.method} has no statistical "
+                "error to reduce: leave it out"
+            )
+        if sites is not None and sites >= self.lattice:
+            raise ValueError(
+                f"control_variate = {sites} must be below lattice = {self.lattice}: half of it or "
+                "less is usual"
+            )
+        return self
+
+    def require_shell(self, transport: Transport, box_length: float, diameter: float) -> None:
+        """Raise ValueError if the control variate's lattice is too coarse for the ligand shells."""
+        if self.control_variate is None or not isinstance(transport, CoverageShell):
+            return
+        thickness = (transport.shell_radius - 0.5) * diameter
+        fewest = math.ceil(box_length / thickness - 1e-9)
+        if self.control_variate < fewest:
+            raise ValueError(
+                f"control_variate = {self.control_variate}: no site spans a ligand shell "
+                f"{thickness:.3g} thick in a box of {box_length:.3g}; use at least {fewest} sites "
+                "an edge"
+            )

@@ -68,6 +68,7 @@ class Config(Block):
                 f"structures.slab_width = {list(self.structures.slab_width)} reaches the box edge "
                 f"of {self.geometry.voxels} voxels: no place is left for particles"
             )
+        self.labels.require_shell(self.transport, self.geometry.box_length, diameter)
         if self.anneal.maximise.select + self.anneal.minimise.select == 0:
             raise ValueError("anneal.maximise.select and anneal.minimise.select are both 0")
         if abs(sum(self.split) - 1) > 1e-9:

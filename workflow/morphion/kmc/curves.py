@@ -34,15 +34,18 @@ class Curves:
         return np.einsum("k,wkc->wc", weights, self.products)
 
 
-def curves(displacements: np.ndarray, threads: int) -> Curves:
-    """Curves of walks with displacements int32 [walkers, samples, 3], samples >= 32."""
+def curves(displacements: np.ndarray, threads: int, units: int = 1) -> Curves:
+    """Curves of walks with displacements int32 [walkers, samples, 3], samples >= 32.
+
+    ``units``, a power of two: of a displacement in a lattice spacing.
+    """
     products = np.empty((displacements.shape[0], LAGS, len(COMPONENTS)))
 
     def part(low: int, high: int) -> None:
         _products(displacements[low:high], products[low:high])
 
     in_parts(part, displacements.shape[0], threads)
-    return Curves(products)
+    return Curves(products / units**2)
 
 
 @njit(cache=True, nogil=True)

@@ -5,17 +5,21 @@ block low, w, block high, 0): the first gives the direction, the second the resi
 the hop. A walk therefore depends on the key and the walker's number alone, not on threads or
 batches.
 
+With a control (:mod:`morphion.kmc.control`) the integral of its velocity is summed along the walk.
+
 Each thread advances a few walkers side by side: random words and logarithms of all of them are
 made in vector loops, and the table look-ups of one overlap the arithmetic of the others.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import int32, int64, njit, uint32, uint64
 
+from morphion.kmc.control import Control
 from morphion.kmc.curves import Curves, curves
-from morphion.kmc.engine import Walk, Walked, WalkRequest
+from morphion.kmc.engine import INTEGRAL_UNITS, Walk, Walked, WalkRequest
 from morphion.kmc.exponential import exponential
 from morphion.kmc.tables import DIRECTION_BITS, WORDS, WalkTables, start_sites, walk_tables
 from morphion.kmc.threads import in_parts
@@ -30,6 +34,8 @@ _TO_DIRECTION = np.uint32(32 - DIRECTION_BITS)
 _ONE = np.uint64(1)
 _RESIDENCE = np.uint64(5)  # words of a record
 _CROSSES = np.uint64(6)
+_TO_SITE = np.uint64(3)  # a record has 2^3 words
+_AXES = np.uint64(3)
 
 # The three components of a displacement share one integer, 21 bits each, between two samples:
 # a net displacement of 2^20 sites within a sampling interval is out of reach.
@@ -51,9 +57,9 @@ class CpuEngine:
     def __init__(self, threads: int):
         self.threads = threads
 
-    def prepare(self, lattice: Lattice) -> WalkTables:
+    def prepare(self, lattice: Lattice, control: Control | None = None) -> WalkTables:
         """Tables of a lattice; its ``summary`` is what plans need."""
-        return walk_tables(lattice)
+        return walk_tables(lattice, control)
 
     def walk(
         self,
@@ -64,17 +70,21 @@ class CpuEngine:
         total = sum(request.walkers for _, request in jobs)
         found, done = [], 0
         for tables, request in jobs:
-            batch = max(SLOTS * self.threads, _BATCH_BYTES // (12 * request.samples))
-            parts, hops = [], 0
+            batch = max(SLOTS * self.threads, _BATCH_BYTES // (24 * request.samples))
+            parts, integrals, hops = [], [], 0
             for first in range(0, request.walkers, batch):
                 part = request.part(first, batch)
                 result = walk(tables, part, self.threads)
                 parts.append(curves(result.displacements, self.threads).products)
+                if result.integrals is not None:
+                    of_part = curves(result.integrals, self.threads, INTEGRAL_UNITS)
+                    integrals.append(of_part.products)
                 hops += int(result.hops.sum())
                 done += part.walkers
                 if report is not None:
                     report(done / total)
-            found.append(Walked(Curves(np.concatenate(parts)), hops))
+            of_control = Curves(np.concatenate(integrals)) if integrals else None
+            found.append(Walked(Curves(np.concatenate(parts)), hops, of_control))
         return found
 
 
@@ -87,6 +97,10 @@ def walk(tables: WalkTables, request: WalkRequest, threads: int = 1) -> Walk:
     walkers = request.walkers
     start = start_sites(tables, request.key, request.first_walker, walkers)
     displacements = np.empty((walkers, request.samples, 3), np.int32)
+    velocity = integrals = None
+    if tables.control is not None:
+        velocity = tables.control.velocity.reshape(-1)
+        integrals = np.empty_like(displacements)
     hops = np.empty(walkers, np.int64)
     next_sample = np.empty(walkers)
     step = _site_steps(tables.summary.n)
@@ -106,10 +120,12 @@ def walk(tables: WalkTables, request: WalkRequest, threads: int = 1) -> Walk:
             displacements[low:high],
             hops[low:high],
             next_sample[low:high],
+            velocity,
+            None if integrals is None else integrals[low:high],
         )
 
     in_parts(part, walkers, threads, smallest=SLOTS)
-    return Walk(displacements, hops, next_sample)
+    return Walk(displacements, hops, next_sample, integrals)
 
 
 def _site_steps(n: int) -> np.ndarray:
@@ -123,12 +139,16 @@ def _site_steps(n: int) -> np.ndarray:
 
 
 @njit(inline="always")
-def _skip_isolated(next_walker, start, residence, interval, displacements, hops, next_sample):
+def _skip_isolated(
+    next_walker, start, residence, interval, displacements, hops, next_sample, integrals
+):
     """First walker from next_walker on that can move; isolated ones are finished on the way."""
     while (
         next_walker < start.size and residence[uint64(start[next_walker] * WORDS) + _RESIDENCE] == 0
     ):
         displacements[next_walker] = 0
+        if integrals is not None:
+            integrals[next_walker] = 0
         hops[next_walker] = 0
         next_sample[next_walker] = interval
         next_walker += 1
@@ -167,13 +187,22 @@ def _direction(word, records, here):
 
 
 @njit(inline="always")
-def _record(displacements, row, sample, left, packed, interval):
-    """Store the position before the hop at every sampling time that the residence passed."""
+def _record(
+    displacements, row, sample, left, packed, interval, integrals, total, velocity, first_velocity
+):
+    """Store the position before the hop at every sampling time that the residence passed.
+
+    ``total`` is the integral until the end of the residence, -left after the sample.
+    """
     while left < 0 and sample < displacements.shape[1]:
         for axis in range(3):
             field = (packed >> int64(axis * _FIELD_BITS)) & _FIELD_MASK
             earlier = displacements[row, sample - 1, axis] if sample > 0 else int32(0)
             displacements[row, sample, axis] = earlier + field - _FIELD_HALF
+            if velocity is not None:
+                speed = np.float64(velocity[first_velocity + uint64(axis)])
+                until = total[axis] + speed * left
+                integrals[row, sample, axis] = int32(math.floor(until * INTEGRAL_UNITS + 0.5))
         packed = _FIELD_ORIGIN
         sample += 1
         left += interval
@@ -181,7 +210,7 @@ def _record(displacements, row, sample, left, packed, interval):
 
 
 @njit(inline="always")
-def _keep_walking(active, row, site, left, moved, sample, walker, block):
+def _keep_walking(active, row, site, left, moved, sample, walker, block, total):
     """Close the ranks of the slots whose walkers have not ended; returns their number."""
     kept = 0
     for s in range(active):
@@ -189,6 +218,7 @@ def _keep_walking(active, row, site, left, moved, sample, walker, block):
             site[kept], left[kept], moved[kept] = site[s], left[s], moved[s]
             sample[kept], row[kept] = sample[s], row[s]
             walker[kept], block[kept] = walker[s], block[s]
+            total[kept] = total[s]
             kept += 1
     return kept
 
@@ -207,8 +237,14 @@ def _walk_part(
     displacements,
     hops,
     next_sample,
+    velocity,
+    integrals,
 ):
-    """Walk all walkers of ``start``; records and residence are flat views of the tables."""
+    """Walk all walkers of ``start``; records and residence are flat views of the tables.
+
+    ``velocity`` (flat) and ``integrals`` are None without a control, for which Numba compiles a
+    walk of its own.
+    """
     samples = displacements.shape[1]
     site = np.zeros(SLOTS, np.uint64)  # first word of the site's record
     left = np.zeros(SLOTS)  # time left to the next sample
@@ -217,6 +253,7 @@ def _walk_part(
     row = np.full(SLOTS, -1)  # row of the output; -1 if the slot needs a walker
     walker = np.zeros(SLOTS, np.uint32)
     block = np.zeros(SLOTS, np.uint64)
+    total = np.zeros((SLOTS, 3))  # of the control's velocity over time
     direction_word = np.empty((2, SLOTS), np.uint32)
     residence_factor = np.empty((2, SLOTS))
 
@@ -226,10 +263,17 @@ def _walk_part(
     while True:
         if a_slot_ended:
             a_slot_ended = False
-            active = _keep_walking(active, row, site, left, moved, sample, walker, block)
+            active = _keep_walking(active, row, site, left, moved, sample, walker, block, total)
             while active < SLOTS:
                 next_walker = _skip_isolated(
-                    next_walker, start, residence, interval, displacements, hops, next_sample
+                    next_walker,
+                    start,
+                    residence,
+                    interval,
+                    displacements,
+                    hops,
+                    next_sample,
+                    integrals,
                 )
                 if next_walker == start.size:
                     break
@@ -237,6 +281,7 @@ def _walk_part(
                 moved[active], sample[active] = _FIELD_ORIGIN, 0
                 row[active], block[active] = next_walker, uint64(0)
                 walker[active] = uint32(first_walker + next_walker)
+                total[active] = 0
                 active += 1
                 next_walker += 1
             if active == 0:
@@ -245,10 +290,24 @@ def _walk_part(
         for h in range(2):
             for s in range(active):
                 here = site[s]
-                left[s] -= residence_factor[h, s] * residence[here + _RESIDENCE]
+                stay = residence_factor[h, s] * residence[here + _RESIDENCE]
+                left[s] -= stay
+                first_velocity = (here >> _TO_SITE) * _AXES
+                if velocity is not None:
+                    for axis in range(3):
+                        total[s, axis] += np.float64(velocity[first_velocity + uint64(axis)]) * stay
                 if left[s] < 0:
                     sample[s], left[s], moved[s] = _record(
-                        displacements, row[s], sample[s], left[s], moved[s], interval
+                        displacements,
+                        row[s],
+                        sample[s],
+                        left[s],
+                        moved[s],
+                        interval,
+                        integrals,
+                        total[s],
+                        velocity,
+                        first_velocity,
                     )
                     if sample[s] == samples:
                         hops[row[s]] = int64(2 * (block[s] - _ONE)) + h

@@ -6,15 +6,16 @@ hop counts and times are the same bit for bit.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from morphion.errors import DeviceMemoryError, TransportError
 from morphion.gpu import CudaDevice
+from morphion.kmc.control import Control
 from morphion.kmc.curves import COMPONENTS, Curves
-from morphion.kmc.engine import Walk, Walked, WalkRequest
+from morphion.kmc.engine import INTEGRAL_UNITS, Walk, Walked, WalkRequest
 from morphion.kmc.palette import CODES, Palette, Range, make_palette
 from morphion.kmc.tables import Summary, summarise
 from morphion.kmc.weights import LAGS
@@ -40,6 +41,7 @@ _JOB = np.dtype(
         ("first_row", np.int64),
         ("first_sample", np.int64),
         ("codes", np.uint64),
+        ("velocity", np.uint64),
         ("key", np.uint32, 2),
         ("first_walker", np.uint32),
         ("walkers", np.int32),
@@ -52,6 +54,7 @@ _STATE = np.dtype(
     [
         ("left", np.float64),
         ("count", np.uint64),
+        ("total", np.float64, 3),
         ("site", np.int32, 3),
         ("moved", np.int32, 3),
         ("sample", np.int32),
@@ -71,11 +74,14 @@ class DeviceTables:
         Kinds of the sites in bricks of 4 x 4 x 2, see ``kernels/palette.cu``.
     palette : Palette
     summary : Summary
+    control : Control or None
+        Its velocity lies on the device.
     """
 
     codes: Any
     palette: Palette
     summary: Summary
+    control: Control | None = None
 
 
 class GpuEngine:
@@ -86,7 +92,7 @@ class GpuEngine:
     def __init__(self, device: CudaDevice, launch_hops: int = _LAUNCH_HOPS):
         self.device, self.launch_hops = device, launch_hops
 
-    def prepare(self, lattice: Lattice) -> DeviceTables:
+    def prepare(self, lattice: Lattice, control: Control | None = None) -> DeviceTables:
         """Codes, palette and summary of a lattice, whose arrays may lie on the device already.
 
         Raises TransportError if an open site's b is too small for the fixed point, and
@@ -116,7 +122,9 @@ class GpuEngine:
             "row_sums", n * n, codes, *(device.array(x) for x in kinds), np.int32(n), rows
         )
         summary = summarise(device.host(rows), palette, n, lattice.spacing)
-        return DeviceTables(codes, palette, summary)
+        if control is not None:
+            control = replace(control, velocity=device.array(control.velocity))
+        return DeviceTables(codes, palette, summary, control)
 
     def walk(
         self,
@@ -129,19 +137,20 @@ class GpuEngine:
         ``report`` is told the share of samples taken.
         """
         requests = [request for _, request in jobs]
-        curves = [np.empty((r.walkers, LAGS, len(COMPONENTS))) for r in requests]
+        controlled = bool(jobs) and jobs[0][0].control is not None
+        kept = [np.empty((1 + controlled, r.walkers, LAGS, len(COMPONENTS))) for r in requests]
         hops = [0] * len(jobs)
         total, done = sum(r.walkers * r.samples for r in requests), 0
         left = [_Part(i, 0, r.walkers) for i, r in enumerate(requests)]
         limit = _SHARE * self.device.usable_memory()
         while left:
-            parts, rest = _fitting(left, requests, limit)
+            parts, rest = _fitting(left, requests, limit, controlled)
             batch = [(jobs[p.job][0], requests[p.job].part(p.first, p.walkers)) for p in parts]
             try:
                 launch = Launch(self.device, batch)
             except DeviceMemoryError:
-                limit = sum(_bytes(requests[p.job], p.walkers) for p in parts) / 2
-                if limit < _bytes(requests[left[0].job], 1):
+                limit = sum(_bytes(requests[p.job], p.walkers, controlled) for p in parts) / 2
+                if limit < _bytes(requests[left[0].job], 1, controlled):
                     raise
                 continue
             launch.run(
@@ -152,13 +161,16 @@ class GpuEngine:
             row = 0
             for part in parts:
                 rows = slice(row, row + part.walkers)
-                curves[part.job][part.first : part.first + part.walkers] = products[rows]
+                kept[part.job][:, part.first : part.first + part.walkers] = products[:, rows]
                 hops[part.job] += int(counts[rows].sum())
                 done += part.walkers * requests[part.job].samples
                 row += part.walkers
             del launch
             left = rest
-        return [Walked(Curves(c), h) for c, h in zip(curves, hops, strict=True)]
+        return [
+            Walked(Curves(c[0]), h, Curves(c[1]) if controlled else None)
+            for c, h in zip(kept, hops, strict=True)
+        ]
 
     def _on_field(self, kernel: str, items: int, *arguments: Any) -> None:
         blocks = -(-items // _FIELD_THREADS)
@@ -177,23 +189,24 @@ class _Part:
     walkers: int
 
 
-def _bytes(request: WalkRequest, walkers: int) -> int:
-    """Device memory of walkers: displacements, state and products."""
-    return walkers * (12 * request.samples + _STATE.itemsize + 8 * LAGS * len(COMPONENTS))
+def _bytes(request: WalkRequest, walkers: int, controlled: bool) -> int:
+    """Device memory of walkers: displacements, integrals, state and products."""
+    paths = 12 * (1 + controlled) * request.samples
+    return walkers * (paths + _STATE.itemsize + 8 * LAGS * len(COMPONENTS))
 
 
 def _fitting(
-    left: list[_Part], requests: list[WalkRequest], limit: float
+    left: list[_Part], requests: list[WalkRequest], limit: float, controlled: bool
 ) -> tuple[list[_Part], list[_Part]]:
     """The first parts that take at most ``limit`` bytes, at least one walker, and the rest."""
     parts: list[_Part] = []
     for position, part in enumerate(left):
-        fits = min(part.walkers, int(limit // _bytes(requests[part.job], 1)))
+        fits = min(part.walkers, int(limit // _bytes(requests[part.job], 1, controlled)))
         if not parts:
             fits = max(fits, 1)
         if fits > 0:
             parts.append(_Part(part.job, part.first, fits))
-            limit -= _bytes(requests[part.job], fits)
+            limit -= _bytes(requests[part.job], fits, controlled)
         if fits < part.walkers:
             rest = _Part(part.job, part.first + fits, part.walkers - fits)
             return parts, [rest, *left[position + 1 :]]
@@ -218,6 +231,8 @@ class Launch:
             job["interval"], job["key"] = request.sample_interval, request.key
             job["first_row"], job["first_sample"] = rows, samples
             job["codes"], job["structure"] = device.address(table.codes), structure[id(table)]
+            if table.control is not None:
+                job["velocity"] = device.address(table.control.velocity)
             job["first_walker"], job["walkers"] = request.first_walker, request.walkers
             job["samples"] = request.samples
             rows += request.walkers
@@ -233,6 +248,8 @@ class Launch:
         self.residence = device.array(np.stack(residence))
         self.state = device.empty(rows * _STATE.itemsize, np.uint8)
         self.displacements = device.empty((samples, 3), np.int32)
+        controlled = batch[0][0].control is not None
+        self.integrals = device.zeros((samples, 3), np.int32) if controlled else None
         self.curves = device.empty((rows, LAGS, len(COMPONENTS)), np.float64)
         self._kept = list(tables.values())  # the jobs hold their addresses
         weights = device.array(np.stack([p.weight for p in palettes]))
@@ -257,14 +274,16 @@ class Launch:
         rounds = min(max(launch_hops // (2 * self.rows), 1), 1 << 20)
         while True:
             progress = self.device.zeros(2, np.uint64)
+            controlled = self.integrals is not None
             self._launch(
-                "walk",
+                "walk_controlled" if controlled else "walk",
                 self.blocks,
                 self.b,
                 self.residence,
                 np.int32(self.n),
                 self.state,
                 self.displacements,
+                *([self.integrals] if controlled else []),
                 np.int32(rounds),
                 progress,
             )
@@ -278,9 +297,16 @@ class Launch:
         return self.device.host(self.state).view(_STATE)
 
     def products(self) -> np.ndarray:
-        """Displacement products of all walkers, float64 [walkers, 32, 6]."""
-        self._launch("products", self.product_blocks, self.displacements, self.curves)
-        return self.device.host(self.curves)
+        """Products of all walkers' displacements and, with controls, of their integrals.
+
+        float64 [1 or 2, walkers, 32, 6], in squared lattice spacings.
+        """
+        found = []
+        for paths, units in ((self.displacements, 1), (self.integrals, INTEGRAL_UNITS)):
+            if paths is not None:
+                self._launch("products", self.product_blocks, paths, self.curves)
+                found.append(self.device.host(self.curves) / units**2)
+        return np.stack(found)
 
     def _launch(self, kernel: str, blocks: tuple[int, Any, Any], *arguments: Any) -> None:
         count, *maps = blocks
@@ -304,4 +330,10 @@ def walk(
     states = launch.states()
     shape = (request.walkers, request.samples, 3)
     displacements = device.host(launch.displacements).reshape(shape)
-    return Walk(displacements, states["count"].astype(np.int64), states["left"].copy())
+    integrals = launch.integrals
+    return Walk(
+        displacements,
+        states["count"].astype(np.int64),
+        states["left"].copy(),
+        None if integrals is None else device.host(integrals).reshape(shape),
+    )

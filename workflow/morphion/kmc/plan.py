@@ -7,6 +7,12 @@ number of walkers and their duration follow from the model of :mod:`morphion.kmc
 how much more than in this model a pilot's walkers scatter. The pilot's walkers are no part of the
 estimate: were they, a main walk that is shortened because the pilot happened to scatter little
 would give too small an error.
+
+With a control (:mod:`morphion.kmc.control`) a walk measures delta = D_psi - D in place of D, to
+the relative error that leaves D the requested one, and at least to a tenth. How much of delta is
+slow is not known, so that all of it is taken for as slow as the slowest mode: what is missing of
+delta at tau is then at most delta exp(-tau / slowest), which is kept below a share of the error of
+delta itself.
 """
 
 import math
@@ -39,6 +45,7 @@ _LAG_MARGIN = 1.1  # a transient from a coarser lattice may be this much too sho
 # so few crossings leave the standard error itself uncertain.
 _LEAST_TIMES = 3.0
 _INFLATION = (0.8, 6.0)
+_LARGEST_ERROR = 0.1  # of delta, with a control
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Pilot:
 
     Parameters
     ----------
+    measured : float
+        What the main walk is to measure: D, as the transient has it, or delta with a control.
     variance_inflation : float
         Variance between walkers over that of the Gaussian model.
     hops : int
@@ -54,6 +63,7 @@ class Pilot:
         False if the hop budget ended the pilot before it reached the diffusive regime.
     """
 
+    measured: float
     variance_inflation: float
     hops: int
     complete: bool
@@ -98,6 +108,17 @@ def shortest_lag(summary: Summary, transient: Transient, target_relative_error: 
     return max(_LAG_MARGIN * settled, least)
 
 
+def control_lag(
+    summary: Summary, transient: Transient, delta: float, target_relative_error: float
+) -> tuple[float, float]:
+    """tau, and the relative error to which delta is to be measured, of a walk with a control."""
+    mean = float(transient.diffusivity.mean())
+    error = target_relative_error * mean / max(delta, 1e-9 * mean)
+    error = min(error, _LARGEST_ERROR)
+    settled = transient.slowest * math.log(1 / (_BIAS_SHARE * error))
+    return max(_LAG_MARGIN * settled, _LEAST_TIMES * relaxation_time(summary, mean)), error
+
+
 def relative_intercept(transient: Transient, sample_interval: float) -> float:
     """The MSD's intercept over its growth in a sampling interval, to three digits."""
     intercept = (transient.weights * transient.times).sum()
@@ -105,7 +126,11 @@ def relative_intercept(transient: Transient, sample_interval: float) -> float:
 
 
 def run_pilot(
-    summary: Summary, transient: Transient, key: tuple[np.uint32, np.uint32], max_hops: float
+    summary: Summary,
+    transient: Transient,
+    key: tuple[np.uint32, np.uint32],
+    max_hops: float,
+    controlled: bool = False,
 ) -> Generator[WalkRequest, Walked, Pilot]:
     """Ask for a short walk and see how its walkers scatter.
 
@@ -122,13 +147,17 @@ def run_pilot(
     if not affordable:
         sample_interval *= _PILOT_SHARE * max_hops / expected
     walked = yield WalkRequest(key, FIRST_PILOT_WALKER, PILOT_WALKERS, sample_interval, samples)
-    model = slope_weights(
-        samples, relative_intercept(transient, sample_interval), LAGS_PER_WINDOW_START
-    )
-    slopes = walked.curves.slopes(model.weights) * (summary.spacing**2 / (2 * sample_interval))
+    intercept = 0.0 if controlled else relative_intercept(transient, sample_interval)
+    model = slope_weights(samples, intercept, LAGS_PER_WINDOW_START)
+    curves = walked.integral_curves if controlled else walked.curves
+    slopes = curves.slopes(model.weights) * (summary.spacing**2 / (2 * sample_interval))
     own = slopes[:, :3].mean(axis=1)
-    inflation = own.var(ddof=1) / mean**2 / model.relative_variance
-    return Pilot(float(np.clip(inflation, *_INFLATION)), walked.hops, affordable)
+    measured = float(own.mean()) if controlled else mean
+    inflation = 1.0
+    if measured > 0:
+        inflation = own.var(ddof=1) / measured**2 / model.relative_variance
+    inflation = float(np.clip(inflation, *_INFLATION))
+    return Pilot(measured, inflation, walked.hops, affordable)
 
 
 def make_plan(
@@ -138,25 +167,30 @@ def make_plan(
     target_relative_error: float,
     walkers: int | None,
     max_hops: float,
+    controlled: bool = False,
 ) -> Plan:
     """Walkers and duration of the main walk for the requested relative standard error."""
-    tau = shortest_lag(summary, transient, target_relative_error)
+    if controlled:
+        tau, error = control_lag(summary, transient, pilot.measured, target_relative_error)
+    else:
+        tau, error = shortest_lag(summary, transient, target_relative_error), target_relative_error
     sample_interval = tau / LAGS_PER_WINDOW_START
-    intercept = relative_intercept(transient, sample_interval)
+    intercept = 0.0 if controlled else relative_intercept(transient, sample_interval)
+    fewest_windows = _LEAST_WINDOWS if controlled else _FEWEST_WINDOWS
 
     def walkers_for(windows):
         model = slope_weights(
             round(windows * LAGS_PER_WINDOW_START), intercept, LAGS_PER_WINDOW_START
         )
         variance = model.relative_variance * pilot.variance_inflation
-        return variance / target_relative_error**2
+        return variance / error**2
 
     fixed = walkers is not None
     count = walkers if fixed else max(FEWEST_WALKERS, math.ceil(walkers_for(_USUAL_WINDOWS)))
     # Variance falls a little faster than 1/duration; two corrections settle the duration.
     windows = float(_USUAL_WINDOWS)
     for _ in range(3):
-        windows = max(windows * walkers_for(windows) / count, _FEWEST_WINDOWS)
+        windows = max(windows * walkers_for(windows) / count, fewest_windows)
     hops_to_spend = max_hops - pilot.hops
     hops_per_window = count * tau * summary.hop_rate
     reason = "" if pilot.complete else "max_hops ended the pilot before the diffusive regime"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from morphion.kmc.control import Control
+from morphion.kmc.curves import COMPONENTS
 from morphion.kmc.engine import Walked, WalkRequest
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.estimator import Diffusivity, diffusivity, mean_and_stderr
@@ -22,6 +24,8 @@ from morphion.transport.lattice import Lattice
 # Realised over requested standard error that still counts as reached. The error bar is true either
 # way; dropping all that scatter more than their pilot would drop low diffusivities first.
 _STDERR_MARGIN = 2.0
+# With a control: standard errors by which D from the walkers' plain displacements may be off.
+_PLAIN_MARGIN = 4.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class KmcResult:
     seconds : float
         Wall time of pilot and main walk, without compilation, rasterising and the transient.
     efficiency : float
-        (2 tau / (3 M T)) / relative variance, for M walkers of duration T.
+        (2 tau / (3 M T)) / relative variance, for M walkers of duration T; above 1 with a control.
     converged : bool
         Whether the diffusive regime and the requested error were reached.
     reason : str
@@ -82,18 +86,20 @@ def estimate(
     max_hops: float = 2e10,
     threads: int | None = None,
     known: Transient | None = None,
+    control: Control | None = None,
     on_batch: Callable[[float], None] | None = None,
 ) -> KmcResult:
     """Long-time diffusivity of cations on a lattice by the engine on CPU cores.
 
     See :func:`estimate_all`; ``threads`` default to as many as there are cores. The transient is
     that of the lattice itself, which takes some 150 bytes a site and a few seconds at 150^3,
-    unless ``known``, that of a coarser lattice of the same structure, is given.
+    unless ``known``, that of a coarser lattice of the same structure, is given. ``control`` is a
+    control variate of the lattice (:func:`morphion.kmc.control.control_variate`).
     """
     key = stream_key(seed_or_key, "kmc") if isinstance(seed_or_key, int) else seed_or_key
     engine = CpuEngine(threads or len(os.sched_getaffinity(0)))
     return estimate_all(
-        [(engine.prepare(lattice), key, known or transient(lattice))],
+        [(engine.prepare(lattice, control), key, known or transient(lattice))],
         engine,
         target_relative_error=target_relative_error,
         walkers=walkers,
@@ -121,7 +127,7 @@ def estimate_all(
     ----------
     prepared : sequence of (lattice prepared by the engine, Philox key of its stream, transient)
         A key is two uint32 (``morphion.philox.stream_key``); the transient may be that of a
-        coarser lattice of the same structure.
+        coarser lattice of the same structure. Lattices are prepared with a control all or none.
     engine : CpuEngine or GpuEngine
         The results do not depend on it, but for their ``seconds``.
     target_relative_error : float
@@ -138,7 +144,7 @@ def estimate_all(
     """
     if walkers is not None and walkers < 8:
         raise ValueError(f"walkers = {walkers}: a standard error needs at least 8")
-    _compile()
+    _compile(any(lattice.control is not None for lattice, _, _ in prepared))
     begin = time.perf_counter()
     results: dict[int, KmcResult] = {}
     open_: dict[int, tuple[Generator, WalkRequest]] = {}
@@ -150,7 +156,8 @@ def estimate_all(
             results[index] = finished.value
 
     for index, (lattice, key, known) in enumerate(prepared):
-        steps = _steps(lattice.summary, known, key, target_relative_error, walkers, max_hops)
+        options = target_relative_error, walkers, max_hops
+        steps = _steps(lattice.summary, lattice.control, known, key, *options)
         advance(index, steps, None)
     while open_:
         asked, open_ = open_, {}
@@ -168,6 +175,7 @@ def estimate_all(
 
 def _steps(
     summary: Summary,
+    control: Control | None,
     known: Transient,
     key: tuple[np.uint32, np.uint32],
     target_relative_error: float,
@@ -177,24 +185,33 @@ def _steps(
     """Everything from the pilot to the result of one lattice: yields requests, is sent walks."""
     if summary.hop_rate == 0:
         return _immobile(summary, walkers or 0)
-    pilot = yield from run_pilot(summary, known, key, max_hops)
-    plan = make_plan(summary, known, pilot, target_relative_error, walkers, max_hops)
+    controlled = control is not None
+    pilot = yield from run_pilot(summary, known, key, max_hops, controlled)
+    plan = make_plan(summary, known, pilot, target_relative_error, walkers, max_hops, controlled)
     walked = yield WalkRequest(key, 0, plan.walkers, plan.sample_interval, plan.samples)
-    return _result(summary, plan, pilot, walked, target_relative_error)
+    return _result(summary, control, plan, pilot, walked, target_relative_error)
 
 
 def _result(
-    summary: Summary, plan: Plan, pilot: Pilot, main: Walked, target_relative_error: float
+    summary: Summary,
+    control: Control | None,
+    plan: Plan,
+    pilot: Pilot,
+    main: Walked,
+    target_relative_error: float,
 ) -> KmcResult:
     """Estimate and verdict on it; the wall time is left to the caller."""
     window = slope_weights(plan.samples, plan.intercept, LAGS_PER_WINDOW_START).weights
     late = slope_weights(plan.samples, plan.intercept, 2 * LAGS_PER_WINDOW_START).weights
     scale = summary.spacing**2 / (2 * plan.sample_interval)
-    found = diffusivity(main.curves.slopes(window) * scale)
-    excess = main.curves.slopes(window - late)[:, :3].mean(axis=1) * scale
+    by_window, by_late = (_by_walker(main, control, w, scale) for w in (window, late))
+    found = diffusivity(by_window)
+    excess = (by_window - by_late)[:, :3].mean(axis=1)
     lags = plan.sample_interval * np.arange(1, LAGS + 1)
     msd, msd_stderr = mean_and_stderr(main.curves.msd * summary.spacing**2)
     reason = plan.reason or _doubt(found, excess, target_relative_error)
+    if control is not None and not reason:
+        reason = _contradiction(found, diffusivity(main.curves.slopes(window) * scale))
     efficiency = 0.0
     if found.stderr > 0:
         brownian = 2 * plan.shortest_lag / (3 * plan.walkers * plan.duration)
@@ -241,6 +258,26 @@ def _doubt(found: Diffusivity, excess: np.ndarray, target_relative_error: float)
     return ""
 
 
+def _by_walker(
+    main: Walked, control: Control | None, weights: np.ndarray, scale: float
+) -> np.ndarray:
+    """Each walker's own estimate of D (xx, yy, zz, xy, xz, yz), [walkers, 6]."""
+    if control is None:
+        return main.curves.slopes(weights) * scale
+    trial = np.array([control.trial[component] for component in COMPONENTS])
+    return trial - main.integral_curves.slopes(weights) * scale
+
+
+def _contradiction(found: Diffusivity, plain: Diffusivity) -> str:
+    """Why an estimate with a control is not what its walkers' displacements tell; else empty."""
+    if abs(plain.mean - found.mean) <= _PLAIN_MARGIN * plain.stderr + 3 * found.stderr:
+        return ""
+    return (
+        f"the control variate gives {found.mean:.3g} +- {found.stderr:.1g}, the displacements of "
+        f"the same walkers {plain.mean:.3g} +- {plain.stderr:.1g}"
+    )
+
+
 def _immobile(summary: Summary, walkers: int) -> KmcResult:
     """Result of a lattice without a single open bond: exactly zero."""
     zeros = np.zeros(LAGS)
@@ -266,10 +303,13 @@ def _immobile(summary: Summary, walkers: int) -> KmcResult:
 
 
 @cache
-def _compile() -> None:
+def _compile(controlled: bool) -> None:
     """Compile, or load from Numba's cache, everything that is timed."""
     uniform = np.ones((16, 16, 16), np.float32)
+    control = None
+    if controlled:
+        control = Control(np.eye(3), np.zeros((uniform.size, 3), np.float32))
     engine = CpuEngine(1)
     request = WalkRequest(stream_key(0, "compile"), 0, 1, 0.1, LAGS)
-    engine.walk([(engine.prepare(Lattice(uniform, uniform, 1.0)), request)])
+    engine.walk([(engine.prepare(Lattice(uniform, uniform, 1.0), control), request)])
     slope_weights(LAGS + 1, 0.0, LAGS_PER_WINDOW_START)

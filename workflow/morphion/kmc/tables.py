@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import float32, njit, prange, uint32, uint64
 
+from morphion.kmc.control import Control
 from morphion.kmc.palette import Palette, quantise
 from morphion.philox import philox4x32, unit_interval
 from morphion.transport.checks import require_memory
@@ -78,9 +79,10 @@ class WalkTables:
     codes: np.ndarray
     palette: Palette
     summary: Summary
+    control: Control | None = None
 
 
-def walk_tables(lattice: Lattice) -> WalkTables:
+def walk_tables(lattice: Lattice, control: Control | None = None) -> WalkTables:
     """Tables of a lattice, 33 bytes a site.
 
     Raises TransportError if an open site's b is too small for the fixed point, or if the tables
@@ -102,7 +104,8 @@ def walk_tables(lattice: Lattice) -> WalkTables:
         records.view(np.float32),
         rows,
     )
-    return WalkTables(records, codes, palette, summarise(rows, palette, n, lattice.spacing))
+    summary = summarise(rows, palette, n, lattice.spacing)
+    return WalkTables(records, codes, palette, summary, control)
 
 
 def summarise(rows: np.ndarray, palette: Palette, n: int, spacing: float) -> Summary:

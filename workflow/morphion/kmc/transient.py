@@ -51,6 +51,11 @@ class Transient:
     times: np.ndarray
     weights: np.ndarray
 
+    @property
+    def slowest(self) -> float:
+        """Longest relaxation time, to three digits, voxel^2 (solvent D = 1)."""
+        return float(f"{self.times[self.weights > 0].max(initial=0.0):.2e}")
+
     def rate(self, time: np.ndarray) -> np.ndarray:
         """(dMSD/dt) / 2 along each axis less D at times [...], shape [..., 3]."""
         decay = np.exp(-np.asarray(time)[..., None, None] / self.times)

@@ -6,6 +6,7 @@ from typing import Any
 
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
+from morphion.errors import ConfigError
 from morphion.gpu import CudaDevice
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
@@ -23,9 +24,15 @@ def label_files(
     """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given.
 
     All files are read and checked before the first is labelled. The walk of a file depends on
-    ``seed`` and its own lattice only: random numbers are the same for every file.
+    ``seed`` and its own lattice only: random numbers are the same for every file. Raises
+    ConfigError if the lattice of a control variate is too coarse for the shells of a file.
     """
     structures = [read_structure(path) for path in paths]
+    for structure in structures:
+        try:
+            labels.require_shell(transport, structure.box_length, structure.diameter)
+        except ValueError as error:
+            raise ConfigError(f"{structure.path}: {error}") from None
     key = stream_key(seed, "kmc-file")
     tasks = [Task(s.positions, s.box_length, s.diameter, key, str(s.path)) for s in structures]
     results = []
@@ -44,6 +51,7 @@ def _for_people(task: Task, found: Label, labels: Labels) -> dict[str, Any]:
         "structure": task.what,
         "method": labels.method,
         "lattice": labels.lattice,
+        "control_variate": found.control_variate or None,
         "diffusivity": found.diffusivity,
         "stderr": found.stderr,
         "tensor": found.tensor.tolist(),

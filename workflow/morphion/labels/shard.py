@@ -1,5 +1,6 @@
 """Labelling a shard of structures, continuing where a killed job stopped."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import xarray as xr
 
 from morphion import provenance, store
 from morphion.config import Config
+from morphion.config.labels import Labels
 from morphion.config.load import block
 from morphion.gpu import choose
+from morphion.labels.draw import draw
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import log, progress
@@ -40,32 +43,34 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     """Label every structure of a shard and write the label store.
 
     The walk of a structure depends on the run seed, the set, its family and index only, so that
-    labels do not depend on shards, threads or restarts.
+    labels do not depend on shards, threads or restarts. With a control variate one thing does:
+    the structures that a verdict draws from the shard are walked without it.
     """
     device = choose(config.engine)
     data = store.load(structures, kind="structures")
     block_ = {key: block(getattr(config, key)) for key in ("transport", "labels")}
-    partial = store.Partial(
-        output, [block_, config.seed, set_, structures_digest(data), _table(config)]
-    )
+    identity = [block_, config.seed, set_, structures_digest(data), _table(config)]
+    if config.labels.control_variate is not None:
+        identity.append(config.verdict.structures_per_shard)
+    partial = store.Partial(output, identity)
     count = data.sizes["structure"]
     finished = [partial.load(f"{i:06d}") for i in range(count)]
-    left = [i for i in range(count) if finished[i] is None]
-    if len(left) < count:
-        log(f"{output}: continues after {count - len(left)} of {count} structures")
-    tasks = [_task(config, set_, data, i) for i in left]
-    with progress(f"labels {set_}", count, "structures", done=count - len(left)) as report:
-        labels = label_structures(
-            tasks,
-            config.transport,
-            config.labels,
-            device,
-            lambda note: report.advance(0, note=f"({note})"),
-        )
-        for i, label in zip(left, labels, strict=True):
-            finished[i] = _entries(label)
-            partial.save(f"{i:06d}", finished[i])
-            report.advance(note=_note(finished[i]))
+    done = sum(entry is not None for entry in finished)
+    if done:
+        log(f"{output}: continues after {done} of {count} structures")
+    with progress(f"labels {set_}", count, "structures", done=done) as report:
+        for labels, rows in _in_turn(config, set_, data, finished):
+            found = label_structures(
+                [_task(config, set_, data, i) for i in rows],
+                config.transport,
+                labels,
+                device,
+                lambda note: report.advance(0, note=f"({note})"),
+            )
+            for i, label in zip(rows, found, strict=True):
+                finished[i] = _entries(label)
+                partial.save(f"{i:06d}", finished[i])
+                report.advance(note=_note(finished[i]))
     store.write(
         output,
         _assemble(finished, data, config),
@@ -75,6 +80,32 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
         ),
     )
     partial.discard()
+
+
+def _in_turn(
+    config: Config, set_: str, data: xr.Dataset, finished: list[dict | None]
+) -> Iterator[tuple[Labels, list[int]]]:
+    """How to label which rows next, given those ``finished`` so far.
+
+    A verdict would not judge walks by a solver that took part in them: first come the rows that it
+    draws, without a control variate, and for each that is flagged the next one in its order.
+    """
+
+    def left(rows) -> list[int]:
+        return [int(i) for i in rows if finished[i] is None]
+
+    if config.labels.control_variate is not None:
+        plain = config.labels.model_copy(update={"control_variate": None})
+        while judged := left(_judged(config, set_, data, finished)):
+            yield plain, judged
+    yield config.labels, left(range(len(finished)))
+
+
+def _judged(config: Config, set_: str, data: xr.Dataset, finished: list) -> np.ndarray:
+    """Rows that a verdict draws if all that are not finished converge."""
+    converged = np.array([entry is None or bool(entry["converged"]) for entry in finished], bool)
+    count = config.verdict.structures_per_shard
+    return draw(data.family.values, data["index"].values, converged, count, config.seed, set_)
 
 
 def structures_digest(data: xr.Dataset) -> str:
@@ -138,6 +169,6 @@ def _nothing() -> dict[str, np.ndarray]:
     return {
         **{name: np.empty(0) for name in scalars},
         **{name: np.empty((0, 3, 3)) for name in ("tensor", "tensor_stderr")},
-        **{name: np.empty(0, np.int64) for name in ("hops", "walkers")},
+        **{name: np.empty(0, np.int64) for name in ("hops", "walkers", "control_variate")},
         "converged": np.empty(0, bool),
     }

@@ -11,15 +11,15 @@ import xarray as xr
 from morphion import store
 from morphion.config import Config
 from morphion.config.load import block
-from morphion.errors import MorphionWarning, StoreError
+from morphion.errors import MorphionWarning, StoreError, VerdictError
 from morphion.exact import solve
 from morphion.files import atomic_file
 from morphion.kmc.palette import quantised
+from morphion.labels.draw import draw
 from morphion.labels.shard import structures_digest
 from morphion.progress import Reporter, log, progress
 from morphion.store.checksum import checksum
 from morphion.transport import Lattice, rasterise
-from morphion.verdict.draw import draw
 from morphion.verdict.scores import normal_scores
 
 COLUMNS = (
@@ -49,7 +49,8 @@ def measure_shard(config: Config, set_: str, structures: Path, labels: Path, out
     lattice, solved to ``residual``), ``deviation`` = D - exact over the larger of both, and for kMC
     labels ``z`` = (D - exact) / stderr and its normal ``score``. A flagged label is listed but not
     solved. A killed job continues after the last structure solved. Raises StoreError if the
-    labels belong to other structures.
+    labels belong to other structures, and VerdictError if one that is drawn was walked with a
+    control variate.
     """
     shard = store.load(structures, kind="structures")
     label = store.load(labels, kind="labels")
@@ -63,6 +64,7 @@ def measure_shard(config: Config, set_: str, structures: Path, labels: Path, out
         config.seed,
         set_,
     )
+    _require_plain(label, rows, labels)
     table = _listed(label, rows)
     solutions = _solve(config, set_, shard, label, rows[table.converged.to_numpy()], output)
     for name in ("exact", "residual", "solved", "seconds"):
@@ -71,6 +73,20 @@ def measure_shard(config: Config, set_: str, structures: Path, labels: Path, out
     with atomic_file(output) as scratch:
         table.to_csv(scratch, index=False, columns=COLUMNS, float_format="%.9g")
     log(f"{output}: {len(table)} drawn, {int((~table.converged).sum())} of them flagged")
+
+
+def _require_plain(label: xr.Dataset, rows: np.ndarray, source: Path) -> None:
+    """Raise VerdictError if a solver took part in a walk that it is to judge."""
+    if "control_variate" not in label:
+        return
+    for row in rows[label.control_variate.values[rows] > 0]:
+        name = f"{label.family.values[row]}-{label['index'].values[row]}"
+        raise VerdictError(
+            f"{source}: {name} was walked with a control variate "
+            f"(control_variate = {label.control_variate.values[row]}), and a verdict judges plain "
+            "walks only; label the shard again with the verdict.structures_per_shard of now, which "
+            "are then walked without"
+        )
 
 
 def read_measured(paths: Sequence[Path]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ struct Job {
     long long first_row;        // of the walkers' states
     long long first_sample;     // of the walkers' displacements
     unsigned long long codes;   // address of the structure's codes
+    unsigned long long velocity;  // address of its control's velocity, [n^3][3]; 0 without one
     unsigned key_0, key_1;
     unsigned first_walker;
     int walkers;
@@ -18,6 +19,7 @@ struct Job {
 struct State {
     double left;                // time to the next sample
     unsigned long long count;   // Philox blocks drawn; hops made, once it has ended
+    double total[3];            // integral of the control's velocity
     int x, y, z;                // site
     int moved[3];               // unwrapped, in sites
     int sample;                 // samples taken
@@ -98,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(128) start(
         remaining -= (double)weight[code];
         if (remaining < 0) break;
     }
-    State state = {job.interval, 0, x, y, chosen, {0, 0, 0}, 0, 0};
+    State state = {job.interval, 0, {0.0, 0.0, 0.0}, x, y, chosen, {0, 0, 0}, 0, 0};
     if (look_around(codes, b, bricks, x, y, chosen).below[5] == 0) {
         state.sample = job.samples;
         int* out = displacements + 3 * (job.first_sample + (long long)walker * job.samples);
@@ -108,12 +110,13 @@ extern "C" __global__ void __launch_bounds__(128) start(
 }
 
 // At most 2 rounds hops of every walker. progress[0] counts the walkers that have not ended,
-// progress[1] the samples taken by all.
-extern "C" __global__ void __launch_bounds__(128) walk(
+// progress[1] the samples taken by all. CONTROLLED: the control's velocity is integrated along.
+template <bool CONTROLLED>
+__device__ __forceinline__ void advance(
     const Job* __restrict__ jobs, const int* __restrict__ block_job,
     const int* __restrict__ block_first, const unsigned* __restrict__ palette_b,
     const float* __restrict__ palette_residence, int n, State* states, int* displacements,
-    int rounds, unsigned long long* progress)
+    int* integrals, int rounds, unsigned long long* progress)
 {
     __shared__ unsigned b[256];
     __shared__ float residence[256];
@@ -132,7 +135,9 @@ extern "C" __global__ void __launch_bounds__(128) walk(
         return;
     }
     const unsigned char* __restrict__ codes = (const unsigned char*)job.codes;
-    int* out = displacements + 3 * (job.first_sample + (long long)walker * job.samples);
+    const float* __restrict__ velocity = (const float*)job.velocity;
+    long long first = 3 * (job.first_sample + (long long)walker * job.samples);
+    int* out = displacements + first;
     int x = state.x, y = state.y, z = state.z;
     int own = codes[bricks.x(x) + bricks.y(y) + bricks.z(z)];
 
@@ -144,9 +149,24 @@ extern "C" __global__ void __launch_bounds__(128) walk(
             Surroundings around = look_around(codes, b, bricks, x, y, z);
             unsigned total = around.below[5];
             float mean_time = residence[own] / (float)total;
-            state.left -= exponential(h ? words.w3 : words.w1) * (double)mean_time;
+            double stay = exponential(h ? words.w3 : words.w1) * (double)mean_time;
+            state.left -= stay;
+            double speed[3];
+            if (CONTROLLED) {
+                long long site = 3 * (((long long)x * n + y) * n + z);
+                for (int axis = 0; axis < 3; ++axis) {
+                    speed[axis] = __ldg(velocity + (site + axis));
+                    state.total[axis] += speed[axis] * stay;
+                }
+            }
             while (state.left < 0 && state.sample < job.samples) {
-                for (int axis = 0; axis < 3; ++axis) out[3 * state.sample + axis] = state.moved[axis];
+                for (int axis = 0; axis < 3; ++axis) {
+                    out[3 * state.sample + axis] = state.moved[axis];
+                    if (!CONTROLLED) continue;
+                    // The residence ends -left after the sample.
+                    double until = state.total[axis] + speed[axis] * state.left;
+                    integrals[first + 3 * state.sample + axis] = (int)floor(until * 4096.0 + 0.5);
+                }
                 ++state.sample;
                 state.left += job.interval;
             }
@@ -180,6 +200,28 @@ extern "C" __global__ void __launch_bounds__(128) walk(
     states[job.first_row + walker] = state;
     atomicAdd(&progress[0], 1ULL);
     atomicAdd(&progress[1], (unsigned long long)state.sample);
+}
+
+extern "C" __global__ void __launch_bounds__(128) walk(
+    const Job* __restrict__ jobs, const int* __restrict__ block_job,
+    const int* __restrict__ block_first, const unsigned* __restrict__ palette_b,
+    const float* __restrict__ palette_residence, int n, State* states, int* displacements,
+    int rounds, unsigned long long* progress)
+{
+    advance<false>(jobs, block_job, block_first, palette_b, palette_residence, n, states,
+        displacements, nullptr, rounds, progress);
+}
+
+// integrals [sample][3], laid out as displacements, in units of h / 4096; zero at first, as walkers
+// that have ended at the start leave theirs alone.
+extern "C" __global__ void __launch_bounds__(128) walk_controlled(
+    const Job* __restrict__ jobs, const int* __restrict__ block_job,
+    const int* __restrict__ block_first, const unsigned* __restrict__ palette_b,
+    const float* __restrict__ palette_residence, int n, State* states, int* displacements,
+    int* integrals, int rounds, unsigned long long* progress)
+{
+    advance<true>(jobs, block_job, block_first, palette_b, palette_residence, n, states,
+        displacements, integrals, rounds, progress);
 }
 
 // products [row][32][6]: displacement products over 1 ... 32 sampling intervals, averaged over all

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morphion.verdict.draw import draw
+from morphion.labels.draw import draw
 
 FAMILY = np.array(["rsa"] * 5 + ["chain"] * 15, dtype=object)
 INDEX = np.concatenate([np.arange(5), np.arange(15)])
