@@ -21,8 +21,8 @@ from morphion.config.surrogates import (
     ResistorNetwork,
 )
 from morphion.philox import stream_key
-from morphion.surrogates.build import build
-from morphion.surrogates.data import Labelled, input_size, make_inputs, takes_images
+from morphion.surrogates.build import build, representation
+from morphion.surrogates.data import Labelled
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.parallel import choose_device
 from morphion.surrogates.precision import Precision, Stopwatch
@@ -54,12 +54,11 @@ def random_structures(count: int) -> Labelled:
 
 def measure(block: Network, data: Labelled, steps: int, device: torch.device) -> tuple[float, ...]:
     """Training samples/s, inference samples/s, loader share; the best of ``steps`` steps."""
-    inputs = make_inputs(block, data, stream_key(0, "augment"), device)
-    model = build(block, input_size(block, int(data.attrs["voxels"])))
+    sees = representation(block, int(data.attrs["voxels"]))
+    inputs = sees.hold(data, stream_key(0, "augment"), device)
+    model = build(block, sees.size)
     model.initialise(torch.Generator().manual_seed(0))
-    model.to(device)
-    if takes_images(block):
-        model.to(memory_format=torch.channels_last_3d)
+    model.to(device, memory_format=sees.memory_format)
     precision, optimiser = Precision(device, "auto"), torch.optim.Adam(model.parameters(), lr=1e-5)
     watch, rows = Stopwatch(device), np.arange(len(data.positions))
     labels = (data.diffusivity, data.tensor)

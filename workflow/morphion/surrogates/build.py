@@ -1,23 +1,56 @@
-"""The network of a configuration block."""
+"""Kinds of networks: of each, what it sees of a structure and how it is built."""
 
-from morphion.config.surrogates import Network, PaperNetwork, PeriodicNetwork, ResistorNetwork
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from morphion.config.surrogates import (
+    DenseNetwork,
+    Network,
+    PaperNetwork,
+    PeriodicNetwork,
+    ResistorNetwork,
+)
 from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.networks import DenseOnDescriptor, PaperCNN, PeriodicCNN, Surrogate3D
+from morphion.surrogates.representations import (
+    Pairs,
+    Representation,
+    VoxelImages,
+    dense_descriptor,
+)
 from morphion.surrogates.resistor import Resistors
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``sees`` a block and the voxels along an image's edge; ``make`` a block and an input size."""
+
+    sees: Callable[[Any, int], Representation]
+    make: Callable[[Any, int], Surrogate3D]
+
+
+_KINDS: dict[type, Kind] = {
+    PaperNetwork: Kind(lambda b, voxels: VoxelImages(voxels, 27 if b.tiled else 1), PaperCNN),
+    PeriodicNetwork: Kind(lambda _, voxels: VoxelImages(voxels), PeriodicCNN),
+    DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
+    ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
+}
+
+
+def representation(block: Network, voxels: int) -> Representation:
+    """What the network of a block sees; ``voxels`` along the edge of an image."""
+    return _KINDS[type(block)].sees(block, voxels)
 
 
 def build(block: Network, size: int) -> Surrogate3D:
     """Network of a configuration block, on the CPU, weights not drawn.
 
-    ``size`` is the voxels along an image's edge, or the entries of a descriptor. Raises
-    SurrogateError if the pyramid of a periodic network does not fit the image.
+    ``size`` is that of its representation: the voxels along an image's edge, or the entries of a
+    descriptor. Raises SurrogateError if the pyramid of a periodic network does not fit the image.
     """
-    if isinstance(block, PaperNetwork):
-        return PaperCNN(block, size)
-    if isinstance(block, PeriodicNetwork):
-        return PeriodicCNN(block, size)
-    if isinstance(block, ResistorNetwork):
-        if block.members > 1:
-            return Ensemble(lambda: Resistors(block), block.members)
-        return Resistors(block)
-    return DenseOnDescriptor(block, size)
+    make = _KINDS[type(block)].make
+    members = getattr(block, "members", 1)
+    if members > 1:
+        return Ensemble(lambda: make(block, size), members)
+    return make(block, size)

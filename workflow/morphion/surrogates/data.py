@@ -1,20 +1,16 @@
-"""What a training reads: structures of a data set as network inputs on the device, and D*."""
+"""What a training reads: the structures of a data set, their D* and their split."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from morphion import store
-from morphion.config.surrogates import DenseNetwork, Network, ResistorNetwork
 from morphion.errors import SurrogateError
 from morphion.store.checksum import checksum
-from morphion.structures.descriptors import mean_nearest_distances, radial_distributions
-from morphion.structures.voxels import iter_voxel_blocks
-from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
-from morphion.surrogates.pairs import Graph, build_graph
+from morphion.surrogates.pairs import Graph
 
 SETS = ("train", "validation", "test")
 
@@ -34,6 +30,11 @@ class Labelled:
     split: np.ndarray
     attrs: dict[str, Any]
     digest: str
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """Edge of the box and diameter of the spheres, in voxels."""
+        return self.attrs["box_length"], self.attrs["diameter"]
 
     def rows(self, name: str) -> np.ndarray:
         """Indices of the structures in ``train``, ``validation`` or ``test``; int64.
@@ -73,96 +74,11 @@ def read_labelled(path: Path | str, split: str) -> Labelled:
     )
 
 
-def takes_images(block: Network) -> bool:
-    """Whether a network's input is the voxel image."""
-    return not isinstance(block, DenseNetwork | ResistorNetwork)
+class Inputs(Protocol):
+    """Inputs of every structure of a data set, ready for a training."""
 
+    def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and standard deviation of each input over ``rows``; None: they need no scale."""
 
-def input_size(block: Network, voxels: int) -> int:
-    """Voxels along an image's edge, or entries of the descriptor; a graph has no size."""
-    if not isinstance(block, DenseNetwork):
-        return voxels
-    return 1 if block.descriptor == "nearest-distance" else block.max_distance + 1
-
-
-def descriptors(block: DenseNetwork, positions: np.ndarray, box_length: float) -> np.ndarray:
-    """Inputs of a dense network, float32 [B, entries], of structures [B, N, 3]."""
-    if block.descriptor == "nearest-distance":
-        found = mean_nearest_distances(positions, box_length)[:, np.newaxis]
-    else:
-        found = radial_distributions(positions, box_length, block.max_distance)
-    return found.astype(np.float32)
-
-
-class ImageInputs:
-    """Voxel images as packed bits; augmented when an epoch is given."""
-
-    def __init__(self, data: Labelled, key: tuple | None, device: torch.device):
-        geometry = (data.attrs["box_length"], data.attrs["diameter"], int(data.attrs["voxels"]))
-        # Drawing the spheres again is several times faster than decoding the stored images,
-        # which the same function made.
-        bits = [pack(block) for block in iter_voxel_blocks(data.positions, *geometry)]
-        self._bits = np.concatenate(bits)
-        self._images = PackedImages(self._bits, geometry[2], device)
-        self._key, self._device = key, device
-
-    def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of a voxel over the images of ``rows``."""
-        filled = int(np.bitwise_count(self._bits[rows]).sum(dtype=np.int64))
-        mean = filled / (len(rows) * self._images.voxels**3)
-        return np.float32(mean), np.float32(np.sqrt(mean * (1 - mean)))
-
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Images [B, 1, n, n, n] uint8, as they are (``epoch`` None) or augmented."""
-        source = None
-        if epoch is not None and self._key is not None:
-            moves = augmentation(self._key, epoch, rows, self._images.voxels)
-            source = source_indices(*moves, self._images.voxels)
-        images = self._images.batch(torch.from_numpy(rows).to(self._device), source)
-        return images.to(memory_format=torch.channels_last_3d)
-
-
-class DescriptorInputs:
-    """Descriptors of all structures, held on the device."""
-
-    def __init__(self, block: DenseNetwork, data: Labelled, device: torch.device):
-        values = descriptors(block, data.positions, data.attrs["box_length"])
-        self._values = torch.from_numpy(values).to(device)
-        self._device = device
-
-    def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each entry over ``rows``."""
-        values = self._values[torch.from_numpy(rows)].double().cpu().numpy()
-        return values.mean(axis=0), values.std(axis=0)
-
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Descriptors [B, entries] float32; invariant, so that nothing is augmented."""
-        return self._values[torch.from_numpy(rows).to(self._device)]
-
-
-class GraphInputs:
-    """Pairs and wedges of the particles, found anew for each batch: faster than keeping them."""
-
-    def __init__(self, block: ResistorNetwork, data: Labelled, device: torch.device):
-        self._positions, self._device = data.positions, device
-        lengths = (data.attrs["box_length"], data.attrs["diameter"])
-        self._lengths = (*lengths, block.near, block.cutoff)
-
-    def normalisation(self, rows: np.ndarray) -> None:
-        """None: distances come in sphere diameters."""
-
-    def batch(self, rows: np.ndarray, epoch: int | None) -> Graph:
-        """Graph of the structures; invariant, so that nothing is augmented."""
-        return build_graph(self._positions[rows], *self._lengths, self._device)
-
-
-Inputs = ImageInputs | DescriptorInputs | GraphInputs
-
-
-def make_inputs(block: Network, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
-    """Inputs of a network; ``key`` is the random stream of the augmentation, None for none."""
-    if isinstance(block, DenseNetwork):
-        return DescriptorInputs(block, data, device)
-    if isinstance(block, ResistorNetwork):
-        return GraphInputs(block, data, device)
-    return ImageInputs(data, key, device)
+    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor | Graph:
+        """Inputs of the structures ``rows``, augmented by ``epoch``, or as they are (None)."""

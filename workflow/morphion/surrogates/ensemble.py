@@ -28,6 +28,7 @@ class Ensemble(Surrogate3D):
     def __init__(self, make: Callable[[], Surrogate3D], members: int):
         super().__init__(())
         self.members = nn.ModuleList(make() for _ in range(members))
+        self.has_tensor = self.members[0].has_tensor
 
     def set_normalisation(
         self, inputs: tuple[np.ndarray, np.ndarray] | None, diffusivity: np.ndarray

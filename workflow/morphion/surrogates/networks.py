@@ -23,6 +23,7 @@ class Surrogate3D(nn.Module):
     """What the networks share: standardised inputs, the head, and the weights they start from."""
 
     OUTPUT = "D* = exp(log_mean + log_scale f)"
+    has_tensor = False  # whether ``mean(output)`` is the tensor of D*
 
     def __init__(self, input_shape: tuple[int, ...]):
         super().__init__()

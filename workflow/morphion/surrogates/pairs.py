@@ -1,4 +1,4 @@
-"""Pairs and wedges of particles: what the resistor network sees of a structure."""
+"""Pairs and wedges of particles: what resistor and graph networks see of a structure."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def build_graph(
     box = box_length / diameter
     if box < 2 * far:
         raise SurrogateError(
-            f"the box edge is {box:.4g} sphere diameters; a resistor network with cutoff = "
+            f"the box edge is {box:.4g} sphere diameters; a network with cutoff = "
             f"{far:g} needs at least {2 * far:g}, or two particles would meet twice"
         )
     positions = np.asarray(positions, dtype=np.float64) / diameter

@@ -8,21 +8,14 @@ import pandas as pd
 import torch
 
 from morphion import store
-from morphion.config.surrogates import DenseNetwork, PaperNetwork, ResistorNetwork
 from morphion.errors import SurrogateError
-from morphion.structures.voxels import voxelise
-from morphion.surrogates.build import build
-from morphion.surrogates.data import descriptors, input_size, takes_images
+from morphion.surrogates.build import build, representation
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
 from morphion.surrogates.networks import Surrogate3D
-from morphion.surrogates.pairs import Graph, build_graph
 from morphion.surrogates.parallel import choose_device
 from morphion.surrogates.state import load_tensors
 
-# Input voxels that go through the network at once; a few filters times this fit in memory.
-_VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
-_STRUCTURES_AT_ONCE = {DenseNetwork: 65536, ResistorNetwork: 64}
 _SAME_LENGTH = 1e-5  # relative; coordinates and boxes are stored in single precision
 
 
@@ -37,17 +30,10 @@ class Surrogate:
 
     def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
         self.description = description
-        self._block = description.block
         self._device = device
-        self._model = model.to(device).eval()
-        self._images = takes_images(self._block)
-        if self._images:
-            self._model = self._model.to(memory_format=torch.channels_last_3d)
-        copies = 27 if isinstance(self._block, PaperNetwork) and self._block.tiled else 1
-        limit = _VOXELS_AT_ONCE["cuda" if device.type == "cuda" else "cpu"]
-        self._batch = max(1, limit // (copies * description.voxels**3))
-        if not self._images:
-            self._batch = _STRUCTURES_AT_ONCE[type(self._block)]
+        self._sees = representation(description.block, description.voxels)
+        self._batch = self._sees.at_once(device)
+        self._model = model.to(device, memory_format=self._sees.memory_format).eval()
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> "Surrogate":
@@ -58,7 +44,8 @@ class Surrogate:
         """
         keep_freed_memory()
         description = read_description(folder)
-        model = build(description.block, input_size(description.block, description.voxels))
+        sees = representation(description.block, description.voxels)
+        model = build(description.block, sees.size)
         load_tensors(model, read_tensors(folder), where=str(Path(folder) / WEIGHTS))
         return cls(description, model, choose_device(device))
 
@@ -83,8 +70,8 @@ class Surrogate:
         """D* and its spread, float64 [B], of structures ``positions`` [B, N, 3] in voxels.
 
         Any number of particles is accepted. Raises SurrogateError for another box or diameter
-        than the network was trained on, or positions that are not finite; a resistor network
-        takes any box that has room for its cutoff, since it measures in sphere diameters.
+        than the network was trained on, or positions that are not finite; one whose
+        representation has ``any_box`` takes each that has room for its cutoff.
         """
         outputs = self._outputs(positions, box_length, diameter)
         prediction, disagreement = (
@@ -97,12 +84,12 @@ class Surrogate:
     @property
     def any_box(self) -> bool:
         """Whether the network is defined for other boxes and diameters than it was trained on."""
-        return isinstance(self._block, ResistorNetwork)
+        return self._sees.any_box
 
     @property
     def has_tensor(self) -> bool:
         """Whether the network predicts the tensor of D*."""
-        return isinstance(self._block, ResistorNetwork)
+        return self._model.has_tensor
 
     def predict_tensor(
         self, positions: np.ndarray, box_length: float, diameter: float
@@ -113,8 +100,8 @@ class Surrogate:
         """
         if not self.has_tensor:
             raise SurrogateError(
-                f"network {self.network_name!r} is of kind {self._block.kind!r}, which predicts "
-                "no tensor; a resistor network does"
+                f"network {self.network_name!r} is of kind {self.description.block.kind!r}, "
+                "which predicts no tensor; a resistor network does"
             )
         outputs = self._outputs(positions, box_length, diameter)
         means = [self._model.mean(output).double().cpu().numpy() for output in outputs]
@@ -125,24 +112,14 @@ class Surrogate:
     ) -> list[torch.Tensor]:
         """What the network returns, a batch at a time."""
         self._check(positions, box_length, diameter)
+        lengths = (box_length, diameter)
+        if not self.any_box:
+            # Those of the training, which the given ones equal but for their last digits.
+            lengths = (self.description.box_length, self.description.diameter)
         starts = range(0, len(positions), self._batch)
         parts = (positions[start : start + self._batch] for start in starts)
         with torch.inference_mode():
-            return [self._model(self._inputs(part, box_length, diameter)) for part in parts]
-
-    def _inputs(
-        self, positions: np.ndarray, box_length: float, diameter: float
-    ) -> torch.Tensor | Graph:
-        described = self.description
-        if isinstance(self._block, ResistorNetwork):
-            cutoffs = (self._block.near, self._block.cutoff)
-            return build_graph(positions, box_length, diameter, *cutoffs, self._device)
-        if isinstance(self._block, DenseNetwork):
-            values = descriptors(self._block, positions, described.box_length)
-            return torch.from_numpy(values).to(self._device)
-        images = voxelise(positions, described.box_length, described.diameter, described.voxels)
-        on_device = torch.from_numpy(images).to(self._device)[:, None].float()
-        return on_device.to(memory_format=torch.channels_last_3d)
+            return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
 
     def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:
         shape = np.shape(positions)

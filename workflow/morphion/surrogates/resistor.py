@@ -145,6 +145,7 @@ class Resistors(Surrogate3D):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
     OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
+    has_tensor = True
 
     def __init__(self, block: ResistorNetwork):
         super().__init__(())

@@ -22,15 +22,8 @@ from morphion.philox import stream_key
 from morphion.progress import log
 from morphion.store import Partial
 from morphion.surrogates import parallel
-from morphion.surrogates.build import build
-from morphion.surrogates.data import (
-    Inputs,
-    Labelled,
-    input_size,
-    make_inputs,
-    read_labelled,
-    takes_images,
-)
+from morphion.surrogates.build import build, representation
+from morphion.surrogates.data import Inputs, Labelled, read_labelled
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Loop, Stopped
 from morphion.surrogates.memory import keep_freed_memory
@@ -109,13 +102,14 @@ class _Training:
         self._config, self._data, self._ranks = config, data, ranks
         self._network, self._split, self._round, self._output = network, split, round_, output
         self._block: Network = config.surrogates.networks[network]
+        self._sees = representation(self._block, int(data.attrs["voxels"]))
         self._stream = (config.seed, round_, network, split)
 
     def run(self) -> None:
         """Train and, on rank 0, publish."""
         data, ranks, training = self._data, self._ranks, self._block.training
         key = self._key("augment") if training.augment else None
-        inputs = make_inputs(self._block, data, key, ranks.device)
+        inputs = self._sees.hold(data, key, ranks.device)
         rows, validation_rows = data.rows("train"), data.rows("validation")
         model = self._new_model()
         model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
@@ -154,13 +148,10 @@ class _Training:
         return stream_key(self._stream[0], purpose, *self._stream[1:])
 
     def _new_model(self) -> Surrogate3D:
-        model = build(self._block, input_size(self._block, int(self._data.attrs["voxels"])))
+        model = build(self._block, self._sees.size)
         low, high = self._key("weights")
         model.initialise(torch.Generator().manual_seed((int(high) << 32 | int(low)) >> 1))
-        if not takes_images(self._block):
-            return model
-        # Convolutions are 1.3 to 2 times as fast with the channels innermost.
-        return model.to(memory_format=torch.channels_last_3d)
+        return model.to(memory_format=self._sees.memory_format)
 
     def _identity(self) -> dict[str, Any]:
         described = block(self._block)
