@@ -7,6 +7,8 @@ from morphion import store
 from morphion.config import Config
 from morphion.config.surrogates import (
     DenseNetwork,
+    GraphNetwork,
+    GraphTraining,
     PaperNetwork,
     PeriodicNetwork,
     PeriodicTraining,
@@ -92,6 +94,16 @@ def networks(training=TRAINING):
             channels=4,
             neurons=8,
             training=ResistorTraining(**{**dense.model_dump(), "precision": "float32"}),
+        ),
+        "graph": GraphNetwork(
+            kind="graph",
+            cutoff=2.2,
+            near=1.6,
+            radial=8,
+            rounds=2,
+            channels=4,
+            neurons=8,
+            training=GraphTraining(**{**dense.model_dump(), "precision": "float32"}),
         ),
         "rdf": DenseNetwork(
             kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense

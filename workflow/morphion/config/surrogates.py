@@ -132,8 +132,44 @@ class ResistorNetwork(Block):
     training: ResistorTraining = ResistorTraining()
 
 
+class GraphTraining(ResistorTraining):
+    """As of the resistor network, at a gentler rate: what rounds pass on multiplies."""
+
+    learning_rate: float = Field(
+        3e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+    )
+    max_epochs: PositiveInt = Field(40, description="passes over the training set at most")
+    patience: PositiveInt = Field(40, description="epochs without a better validation loss")
+    precision: Literal["float32"] = Field("float32", description="of all arithmetic")
+
+
+class GraphNetwork(Block):
+    """Messages between neighbouring particles, which learn of each other and of the whole."""
+
+    kind: Literal["graph"]
+    cutoff: float = Field(
+        2.7, gt=1, description="distance up to which particles see each other, sphere diameters"
+    )
+    near: float = Field(
+        1.85, gt=1, description="distance up to which messages travel, sphere diameters"
+    )
+    radial: int = Field(32, ge=4, description="Gaussians along the distance of a pair")
+    rounds: PositiveInt = Field(6, description="rounds of messages")
+    channels: PositiveInt = Field(
+        16, description="numbers of either parity that a particle carries along each axis"
+    )
+    neurons: PositiveInt = Field(64, description="neurons of the dense layers")
+    axes_weight: float = Field(
+        1.0, ge=0, description="weight of D along the axes in the loss; 0: their mean alone"
+    )
+    members: PositiveInt = Field(
+        1, description="networks whose mean predicts and whose disagreement enters the spread"
+    )
+    training: GraphTraining = GraphTraining()
+
+
 Network = Annotated[
-    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork,
+    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork | GraphNetwork,
     Field(discriminator="kind"),
 ]
 

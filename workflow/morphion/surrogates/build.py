@@ -6,12 +6,14 @@ from typing import Any
 
 from morphion.config.surrogates import (
     DenseNetwork,
+    GraphNetwork,
     Network,
     PaperNetwork,
     PeriodicNetwork,
     ResistorNetwork,
 )
 from morphion.surrogates.ensemble import Ensemble
+from morphion.surrogates.graph import Messages
 from morphion.surrogates.networks import DenseOnDescriptor, PaperCNN, PeriodicCNN, Surrogate3D
 from morphion.surrogates.representations import (
     Pairs,
@@ -35,6 +37,7 @@ _KINDS: dict[type, Kind] = {
     PeriodicNetwork: Kind(lambda _, voxels: VoxelImages(voxels), PeriodicCNN),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
     ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
+    GraphNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Messages(b)),
 }
 
 
