@@ -15,6 +15,8 @@ from morphion.config.surrogates import (
     ResistorNetwork,
     ResistorTraining,
     Training,
+    TreesNetwork,
+    TreesTraining,
 )
 from morphion.structures.descriptors import mean_nearest_distances
 
@@ -104,6 +106,13 @@ def networks(training=TRAINING):
             channels=4,
             neurons=8,
             training=GraphTraining(**{**dense.model_dump(), "precision": "float32"}),
+        ),
+        "trees": TreesNetwork(
+            kind="trees",
+            max_distance=18,
+            contacts=(1.2, 1.6),
+            leaves=6,
+            training=TreesTraining(max_iterations=60, min_samples_leaf=5),
         ),
         "rdf": DenseNetwork(
             kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense

@@ -168,8 +168,35 @@ class GraphNetwork(Block):
     training: GraphTraining = GraphTraining()
 
 
+class TreesTraining(Block):
+    """How trees are grown; those up to the smallest validation loss are kept."""
+
+    learning_rate: float = Field(0.05, gt=0, le=1, description="share of each tree that counts")
+    max_iterations: PositiveInt = Field(1000, description="trees grown")
+    min_samples_leaf: PositiveInt = Field(10, description="structures in a leaf at least")
+    max_features: float = Field(
+        0.3, gt=0, le=1, description="share of the descriptors that a split chooses from"
+    )
+    augment: Literal[False] = Field(False, description="the descriptors are invariant")
+    ranks: Literal[1] = Field(1, description="trees grow in one process")
+
+
+class TreesNetwork(Block):
+    """Gradient-boosted trees on g(r), nearest distances, clusters, percolation, coordination."""
+
+    kind: Literal["trees"]
+    max_distance: int = Field(38, ge=8, description="largest r of g(r), voxels")
+    contacts: tuple[Annotated[float, Field(gt=1)], ...] = Field(
+        (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 1.9, 2.1),
+        min_length=1,
+        description="distances below which particles are neighbours, sphere diameters",
+    )
+    leaves: int = Field(15, ge=2, le=1024, description="leaves of a tree at most")
+    training: TreesTraining = TreesTraining()
+
+
 Network = Annotated[
-    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork | GraphNetwork,
+    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork | GraphNetwork | TreesNetwork,
     Field(discriminator="kind"),
 ]
 
