@@ -15,6 +15,7 @@ import torch
 from morphion.config.geometry import Geometry
 from morphion.config.surrogates import (
     DenseNetwork,
+    GraphNetwork,
     Network,
     PaperNetwork,
     PeriodicNetwork,
@@ -30,6 +31,7 @@ from morphion.surrogates.precision import Precision, Stopwatch
 NETWORKS: dict[str, Network] = {
     "periodic": PeriodicNetwork(kind="periodic"),
     "resistor": ResistorNetwork(kind="resistor"),
+    "graph": GraphNetwork(kind="graph"),
     "paper_untiled": PaperNetwork(kind="paper", tiled=False),
     "paper_tiled": PaperNetwork(kind="paper", tiled=True),
     "nearest_distance": DenseNetwork(kind="dense", descriptor="nearest-distance"),

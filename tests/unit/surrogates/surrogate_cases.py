@@ -7,12 +7,16 @@ from morphion import store
 from morphion.config import Config
 from morphion.config.surrogates import (
     DenseNetwork,
+    GraphNetwork,
+    GraphTraining,
     PaperNetwork,
     PeriodicNetwork,
     PeriodicTraining,
     ResistorNetwork,
     ResistorTraining,
     Training,
+    TreesNetwork,
+    TreesTraining,
 )
 from morphion.structures.descriptors import mean_nearest_distances
 
@@ -92,6 +96,23 @@ def networks(training=TRAINING):
             channels=4,
             neurons=8,
             training=ResistorTraining(**{**dense.model_dump(), "precision": "float32"}),
+        ),
+        "graph": GraphNetwork(
+            kind="graph",
+            cutoff=2.2,
+            near=1.6,
+            radial=8,
+            rounds=2,
+            channels=4,
+            neurons=8,
+            training=GraphTraining(**{**dense.model_dump(), "precision": "float32"}),
+        ),
+        "trees": TreesNetwork(
+            kind="trees",
+            max_distance=18,
+            contacts=(1.2, 1.6),
+            leaves=6,
+            training=TreesTraining(max_iterations=60, min_samples_leaf=5),
         ),
         "rdf": DenseNetwork(
             kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense

@@ -14,7 +14,8 @@ from morphion.surrogates.build import build
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.pairs import build_graph
-from morphion.surrogates.resistor import cubic_harmonics, dissipation
+from morphion.surrogates.resistor import dissipation
+from morphion.surrogates.surroundings import cubic_harmonics
 
 CPU = torch.device("cpu")
 NEAR, FAR = 1.6, 2.2

@@ -226,8 +226,8 @@ def test_a_label_that_is_not_positive_is_refused(tmp_path, config):
 
 
 def test_an_unknown_network_is_refused(tmp_path, config, dataset):
-    with pytest.raises(ConfigError, match="no 'graph'"):
-        train(config, dataset, "graph", "random", 0, tmp_path / "model")
+    with pytest.raises(ConfigError, match="no 'forest'"):
+        train(config, dataset, "forest", "random", 0, tmp_path / "model")
 
 
 def test_the_rate_warms_up_and_falls_to_one_percent():

@@ -139,8 +139,71 @@ class ResistorNetwork(Block):
     training: ResistorTraining = ResistorTraining()
 
 
+class GraphTraining(ResistorTraining):
+    """As of the resistor network, at a gentler rate: what rounds pass on multiplies."""
+
+    learning_rate: float = Field(
+        3e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+    )
+    max_epochs: PositiveInt = Field(40, description="passes over the training set at most")
+    patience: PositiveInt = Field(40, description="epochs without a better validation loss")
+    precision: Literal["float32"] = Field("float32", description="of all arithmetic")
+
+
+class GraphNetwork(Block):
+    """Messages between neighbouring particles, which learn of each other and of the whole."""
+
+    kind: Literal["graph"]
+    cutoff: float = Field(
+        2.7, gt=1, description="distance up to which particles see each other, sphere diameters"
+    )
+    near: float = Field(
+        1.85, gt=1, description="distance up to which messages travel, sphere diameters"
+    )
+    radial: int = Field(32, ge=4, description="Gaussians along the distance of a pair")
+    rounds: PositiveInt = Field(6, description="rounds of messages")
+    channels: PositiveInt = Field(
+        16, description="numbers of either parity that a particle carries along each axis"
+    )
+    neurons: PositiveInt = Field(64, description="neurons of the dense layers")
+    axes_weight: float = Field(
+        1.0, ge=0, description="weight of D along the axes in the loss; 0: their mean alone"
+    )
+    members: PositiveInt = Field(
+        1, description="networks whose mean predicts and whose disagreement enters the spread"
+    )
+    training: GraphTraining = GraphTraining()
+
+
+class TreesTraining(Block):
+    """How trees are grown; those up to the smallest validation loss are kept."""
+
+    learning_rate: float = Field(0.05, gt=0, le=1, description="share of each tree that counts")
+    max_iterations: PositiveInt = Field(1000, description="trees grown")
+    min_samples_leaf: PositiveInt = Field(10, description="structures in a leaf at least")
+    max_features: float = Field(
+        0.3, gt=0, le=1, description="share of the descriptors that a split chooses from"
+    )
+    augment: Literal[False] = Field(False, description="the descriptors are invariant")
+    ranks: Literal[1] = Field(1, description="trees grow in one process")
+
+
+class TreesNetwork(Block):
+    """Gradient-boosted trees on g(r), nearest distances, clusters, percolation, coordination."""
+
+    kind: Literal["trees"]
+    max_distance: int = Field(38, ge=8, description="largest r of g(r), voxels")
+    contacts: tuple[Annotated[float, Field(gt=1)], ...] = Field(
+        (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 1.9, 2.1),
+        min_length=1,
+        description="distances below which particles are neighbours, sphere diameters",
+    )
+    leaves: int = Field(15, ge=2, le=1024, description="leaves of a tree at most")
+    training: TreesTraining = TreesTraining()
+
+
 Network = Annotated[
-    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork,
+    PaperNetwork | PeriodicNetwork | DenseNetwork | ResistorNetwork | GraphNetwork | TreesNetwork,
     Field(discriminator="kind"),
 ]
 

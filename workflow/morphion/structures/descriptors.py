@@ -88,7 +88,7 @@ def radial_distributions(
 
     Raises StructureError for a wrong shape, fewer than two particles or positions not finite.
     """
-    centres = _batch(positions)
+    centres = batch_of(positions)
     if centres.shape[1] < 2:
         raise StructureError(f"g(r) needs at least two particles, not {centres.shape[1]}")
     volumes = shell_volumes(box_length, max_distance)
@@ -109,12 +109,12 @@ def nearest_distances(positions: np.ndarray, box_length: float) -> np.ndarray:
 
     Infinite for a single particle.
     """
-    return _nearest_distances(_batch(np.asarray(positions)[np.newaxis])[0], float(box_length))
+    return _nearest_distances(batch_of(np.asarray(positions)[np.newaxis])[0], float(box_length))
 
 
 def mean_nearest_distances(positions: np.ndarray, box_length: float) -> np.ndarray:
     """Mean over particles of the nearest neighbour's distance, float64 [B], of [B, N, 3]."""
-    return _mean_nearest_distances(_batch(positions), float(box_length))
+    return _mean_nearest_distances(batch_of(positions), float(box_length))
 
 
 def clusters(positions: np.ndarray, box_length: float, cutoff: float) -> np.ndarray:
@@ -122,7 +122,7 @@ def clusters(positions: np.ndarray, box_length: float, cutoff: float) -> np.ndar
 
     Particles closer than ``cutoff`` voxels, through the boundary too, share a cluster.
     """
-    return _connectivity(_batch(np.asarray(positions)[np.newaxis])[0], box_length, cutoff)[0]
+    return _connectivity(batch_of(np.asarray(positions)[np.newaxis])[0], box_length, cutoff)[0]
 
 
 def percolates(positions: np.ndarray, box_length: float, cutoff: float) -> np.ndarray:
@@ -131,17 +131,21 @@ def percolates(positions: np.ndarray, box_length: float, cutoff: float) -> np.nd
     An axis percolates if a closed path of links shorter than ``cutoff`` winds around the box
     along it.
     """
-    return _connectivity(_batch(np.asarray(positions)[np.newaxis])[0], box_length, cutoff)[1]
+    return _connectivity(batch_of(np.asarray(positions)[np.newaxis])[0], box_length, cutoff)[1]
 
 
 def connectivities(
     positions: np.ndarray, box_length: float, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """``clusters`` [B, N] int64 and ``percolates`` [B, 3] bool of structures [B, N, 3]."""
-    return _connectivities(_batch(positions), float(box_length), float(cutoff))
+    return _connectivities(batch_of(positions), float(box_length), float(cutoff))
 
 
-def _batch(positions: np.ndarray) -> np.ndarray:
+def batch_of(positions: np.ndarray) -> np.ndarray:
+    """Positions [B, N, 3] as contiguous float64.
+
+    Raises StructureError for another shape or positions that are not finite.
+    """
     positions = np.asarray(positions, dtype=np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:
         raise StructureError(f"positions have shape {list(positions.shape)}; expected [..., N, 3]")

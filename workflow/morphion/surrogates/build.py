@@ -6,12 +6,17 @@ from typing import Any
 
 from morphion.config.surrogates import (
     DenseNetwork,
+    GraphNetwork,
     Network,
     PaperNetwork,
     PeriodicNetwork,
     ResistorNetwork,
+    TreesNetwork,
 )
+from morphion.surrogates.boosting import Boosting
 from morphion.surrogates.ensemble import Ensemble
+from morphion.surrogates.graph import Messages
+from morphion.surrogates.loop import Loop
 from morphion.surrogates.networks import DenseOnDescriptor, PaperCNN, PeriodicCNN, Surrogate3D
 from morphion.surrogates.representations import (
     Pairs,
@@ -20,14 +25,17 @@ from morphion.surrogates.representations import (
     dense_descriptor,
 )
 from morphion.surrogates.resistor import Resistors
+from morphion.surrogates.trees import Trees, descriptor_of
 
 
 @dataclass(frozen=True)
 class Kind:
-    """``sees`` a block and the voxels along an image's edge; ``make`` a block and an input size."""
+    """``sees`` takes a block and the voxels along an image's edge, ``make`` a block and the size of
+    an input; ``trainer`` fits what was made."""
 
     sees: Callable[[Any, int], Representation]
     make: Callable[[Any, int], Surrogate3D]
+    trainer: type[Loop] | type[Boosting] = Loop
 
 
 _KINDS: dict[type, Kind] = {
@@ -35,6 +43,8 @@ _KINDS: dict[type, Kind] = {
     PeriodicNetwork: Kind(lambda _, voxels: VoxelImages(voxels), PeriodicCNN),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
     ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
+    GraphNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Messages(b)),
+    TreesNetwork: Kind(lambda b, _: descriptor_of(b), Trees, Boosting),
 }
 
 
@@ -54,3 +64,8 @@ def build(block: Network, size: int) -> Surrogate3D:
     if members > 1:
         return Ensemble(lambda: make(block, size), members)
     return make(block, size)
+
+
+def trainer(block: Network) -> type[Loop] | type[Boosting]:
+    """What trains the network of a block."""
+    return _KINDS[type(block)].trainer

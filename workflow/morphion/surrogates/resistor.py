@@ -24,23 +24,23 @@ from torch.nn import functional
 from morphion.config.surrogates import ResistorNetwork
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.pairs import Graph
+from morphion.surrogates.surroundings import (
+    Standardised,
+    Surroundings,
+    both_ends,
+    chebyshev,
+    gather_ends,
+    gaussian_centres,
+    measure,
+    pair_features,
+    switch_off,
+)
 
-_FIRST = 0.97  # centre of the first Gaussian: hardly any pair is closer than contact
 # Conductance falls with distance before anything is learned: e-fold each fifth of a diameter.
 _DECAY = 5.0
-_ANGLES = 6  # Chebyshev polynomials of the cosine of a wedge
 # A particle without any neighbour leaves the Laplacian singular; this share of its mean diagonal
 # lies far above rounding in float64 and far below any conductance that matters.
 _GROUND = 1e-9
-
-
-def cubic_harmonics(direction: torch.Tensor) -> torch.Tensor:
-    """The invariants of order 4 and 6 of the cube, [E, 2], of unit vectors [E, 3]; mean 0."""
-    square = direction.square()
-    fourth = square.square().sum(1) - 3 / 5
-    sixth = square.prod(1) - 1 / 105 + fourth / 22
-    # Scaled to reach 1.
-    return torch.stack((fourth * 2.5, sixth * 65), 1)
 
 
 def potentials(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
@@ -79,68 +79,6 @@ def dissipation(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     return total.index_add(0, graph.structure, power)
 
 
-class _Standardised(nn.Module):
-    """Features less their mean over their standard deviation, both taken once from a batch."""
-
-    def __init__(self, features: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
-        self.measuring = False
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self.measuring:
-            self.mean.copy_(values.mean(0))
-            self.scale.copy_(values.std(0).clamp_min(1e-6))
-        return (values - self.mean) / self.scale
-
-
-def _both_ends(particle: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """What a pair knows of its particles [BN, C] whichever comes first: [E, 2 C]."""
-    one, other = particle.index_select(0, first), particle.index_select(0, second)
-    return torch.cat((one + other, one * other), 1)
-
-
-def _gather_ends(
-    message: torch.Tensor, first: torch.Tensor, second: torch.Tensor, count: int
-) -> torch.Tensor:
-    """Sums [count, C] over the pairs of each particle of messages [E, C]."""
-    total = message.new_zeros((count, message.shape[1]))
-    return total.index_add(0, first, message).index_add(0, second, message)
-
-
-class _Round(nn.Module):
-    """What a near pair learns of its surroundings: sums over the pairs of its two particles, and
-    over the wedges it forms with them."""
-
-    def __init__(self, features: int, channels: int, neurons: int):
-        super().__init__()
-        self.to_wedge = nn.Linear(features, channels, bias=False)
-        self.angle = nn.Linear(_ANGLES, channels, bias=False)
-        self.standardised = _Standardised(3 * channels)
-        self.hidden = nn.Linear(features + 3 * channels, neurons)
-        self.out = nn.Linear(neurons, neurons)
-
-    def forward(
-        self,
-        graph: Graph,
-        features: torch.Tensor,
-        particle: torch.Tensor,
-        switch: torch.Tensor,
-        angles: torch.Tensor,
-    ) -> torch.Tensor:
-        """Features [M, neurons] of near pairs from their features before and the particles'."""
-        first, second = graph.first[graph.near], graph.second[graph.near]
-        sources = (switch * self.to_wedge(features)).index_select(0, graph.source)
-        wedge = sources * self.angle(angles)
-        wedges = wedge.new_zeros((len(features), wedge.shape[1]))
-        wedges = wedges.index_add(0, graph.target, wedge)
-        around = torch.cat((_both_ends(particle, first, second), wedges), 1)
-        joined = torch.cat((features, self.standardised(around)), 1)
-        hidden = functional.silu(self.hidden(joined))
-        return hidden + functional.silu(self.out(hidden))
-
-
 class Resistors(Surrogate3D):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
@@ -151,23 +89,23 @@ class Resistors(Surrogate3D):
         super().__init__(())
         self._near, self._far = block.near, block.cutoff
         self._tensor_weight = block.tensor_weight
-        self._width = (block.cutoff - _FIRST) / (block.radial - 1)
-        self.register_buffer("centres", torch.linspace(_FIRST, block.cutoff, block.radial))
+        self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
         features, channels, neurons = block.radial + 2, block.channels, block.neurons
         self.to_particle = nn.Linear(features, channels, bias=False)
         self.rounds = nn.ModuleList(
-            _Round(features if k == 0 else neurons, channels, neurons) for k in range(block.rounds)
+            Surroundings(features if k == 0 else neurons, channels, neurons)
+            for k in range(block.rounds)
         )
         self.messages = nn.ModuleList(
             nn.Linear(neurons, channels, bias=False) for _ in range(block.rounds)
         )
         self.pair = nn.Linear(block.radial, 1, bias=False)
-        self.ends = _Standardised(2 * channels)
+        self.ends = Standardised(2 * channels)
         self.far_hidden = nn.Linear(features + 2 * channels, neurons // 2)
         self.far = nn.Linear(neurons // 2, 1)
         self.conductance = nn.Linear(neurons, 1)
         around = (block.rounds + 1) * channels
-        self.around = _Standardised(around)
+        self.around = Standardised(around)
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
         # Logarithms of k_0 and z_0.
@@ -184,13 +122,8 @@ class Resistors(Surrogate3D):
 
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
-        measured = [module for module in self.modules() if isinstance(module, _Standardised)]
-        for module in measured:
-            module.measuring = True
+        measure(self, [batches[0][1]])
         with torch.no_grad():
-            self(batches[0][1]())
-            for module in measured:
-                module.measuring = False
             ratios = [
                 np.log(diffusivity[rows] / self.diffusivity(self(inputs())).double().cpu().numpy())
                 for rows, inputs in batches
@@ -232,34 +165,23 @@ class Resistors(Surrogate3D):
     def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """g of all pairs [E], and what particles know of their surroundings [count, C]."""
         distance = graph.distance[:, None]
-        radial = torch.exp(-0.5 * ((distance - self.centres) / self._width).square())
-        direction = graph.separation / distance
-        features = torch.cat((radial, cubic_harmonics(direction)), 1)
-        switch = _switch(distance / self._far)
+        features = pair_features(graph, self.centres)
+        radial = features[:, : len(self.centres)]
+        switch = switch_off(distance / self._far)
         message = switch * self.to_particle(features)
-        particle = _gather_ends(message, graph.first, graph.second, count)
-        ends = self.ends(_both_ends(particle, graph.first, graph.second))
+        particle = gather_ends(message, graph.first, graph.second, count)
+        ends = self.ends(both_ends(particle, graph.first, graph.second))
         hidden = functional.silu(self.far_hidden(torch.cat((features, ends), 1)))
         logarithm = self.pair(radial) + self.far(hidden) - _DECAY * (distance - 1)
         near, around = graph.near, [particle]
-        near_switch, near_features = _switch(distance[near] / self._near), features.index_select(0, near)
-        angles = _chebyshev(graph.cosine)
+        near_switch = switch_off(distance[near] / self._near)
+        near_features = features.index_select(0, near)
+        angles = chebyshev(graph.cosine)
         for round_, to_particle in zip(self.rounds, self.messages, strict=True):
             near_features = round_(graph, near_features, particle, near_switch, angles)
             message = near_switch * to_particle(near_features)
-            particle = _gather_ends(message, graph.first[near], graph.second[near], count)
+            particle = gather_ends(message, graph.first[near], graph.second[near], count)
             around.append(particle)
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
         return (switch * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
-
-
-def _switch(share: torch.Tensor) -> torch.Tensor:
-    """Falls smoothly from 1 at distance 0 to 0 at the cutoff."""
-    return 0.5 * (1 + torch.cos(torch.pi * share))
-
-
-def _chebyshev(cosine: torch.Tensor) -> torch.Tensor:
-    """Chebyshev polynomials T_0 ... of the cosine [W], [W, _ANGLES]."""
-    order = torch.arange(_ANGLES, device=cosine.device)
-    return torch.cos(torch.acos(cosine.clamp(-1, 1))[:, None] * order)

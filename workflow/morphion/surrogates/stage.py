@@ -22,10 +22,10 @@ from morphion.philox import stream_key
 from morphion.progress import log
 from morphion.store import Partial
 from morphion.surrogates import parallel
-from morphion.surrogates.build import build, representation
+from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, read_labelled
 from morphion.surrogates.ensemble import fit_spread
-from morphion.surrogates.loop import Loop, Stopped
+from morphion.surrogates.loop import Stopped
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
@@ -118,7 +118,7 @@ class _Training:
         model.calibrate(_views(inputs, rows[:_CALIBRATION], training.augment), data.diffusivity)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
         with _Events(kept) as events:
-            loop = Loop(
+            loop = trainer(self._block)(
                 model,
                 inputs,
                 data,
@@ -157,7 +157,7 @@ class _Training:
         described = block(self._block)
         # How long and on how many ranks does not change what is trained.
         for name in ("ranks", "max_seconds"):
-            described["training"].pop(name)
+            described["training"].pop(name, None)
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
     def _publish(
