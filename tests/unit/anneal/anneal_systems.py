@@ -8,6 +8,7 @@ import torch
 from morphion.config import Config, parse_config
 from morphion.config.surrogates import PeriodicNetwork
 from morphion.surrogates.build import build
+from morphion.surrogates.domain import QUANTITIES
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.state import tensors_of
 
@@ -86,6 +87,7 @@ def write_untrained_model(folder: Path, config: Config) -> Path:
         reference_diffusivity=0.04,
         relative_spread=0.05,
         disagreement_factor=0.0,
+        domain={name: [0.0, 1.0] for name in QUANTITIES},
         **{
             name: {}
             for name in (

@@ -187,3 +187,10 @@ def test_another_geometry_than_the_network_was_trained_on_is_refused(config, mod
         anneal(other, model, 0, "maximise", 0, tmp_path / "a.zarr")
     with pytest.raises(SurrogateError, match=r"model\.json: cannot be read"):
         anneal(config, tmp_path / "nowhere", 0, "maximise", 0, tmp_path / "a.zarr")
+
+
+def test_a_network_of_another_transport_model_is_refused(config, model, tmp_path):
+    transport = config.transport.model_copy(update={"affinity": 6.0})
+    other = config.model_copy(update={"transport": transport})
+    with pytest.raises(SurrogateError, match=r"transport\.affinity = 6\.0, .* with 8\.0"):
+        anneal(other, model, 0, "maximise", 0, tmp_path / "a.zarr")

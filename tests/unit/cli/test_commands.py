@@ -1,13 +1,11 @@
 """Commands work on files written by hand, and say in one line what is wrong with others."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from morphion.cli import main
 from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.structures.families import generate
@@ -34,23 +32,6 @@ Si  0.1 0.2 0.3   0.40
 Si  1.1 1.2 1.3   0.40
 Si  0.1 1.2 0.3   0.40
 """
-
-
-@pytest.fixture
-def morphion(monkeypatch, capsys):
-    """Run a command; returns its exit status, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morphion", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -221,6 +202,7 @@ def test_every_command_explains_itself(morphion):
     for command in (
         "label",
         "predict",
+        "publish",
         "inspect",
         "export",
         "verdict",

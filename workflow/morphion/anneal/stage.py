@@ -18,6 +18,7 @@ from morphion.progress import log
 from morphion.store.checksum import checksum
 from morphion.structures.families import rsa_on_voxels
 from morphion.surrogates.model import WEIGHTS
+from morphion.transport.files import transport_record
 
 
 def runs_of_job(anneal: Anneal, objective: str, job: int) -> range:
@@ -49,14 +50,18 @@ def anneal(
     replaces the random sequential starts; they are relaxed onto voxel centres.
 
     Raises ConfigError for a job or objective that does not exist, SurrogateError for a model that
-    does not fit, StructureError for starts that cannot be used.
+    does not fit or was trained for another transport model, StructureError for starts that cannot
+    be used.
     """
     # Importing torch takes seconds that selection and sampling need not wait.
     from morphion.surrogates import Surrogate
+    from morphion.surrogates.origin import require_same_transport
 
     runs = runs_of_job(config.anneal, objective, job)
     box_length, diameter = config.geometry.box_length, config.geometry.diameter
     surrogate = Surrogate.load(model)
+    transport = transport_record(config.transport)
+    require_same_transport("the configuration", transport, surrogate.description)
     anneal_with_energy(
         lambda positions: surrogate.predict(positions, box_length, diameter)[0],
         config,

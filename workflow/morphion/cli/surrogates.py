@@ -1,4 +1,4 @@
-"""``morphion train``, ``morphion evaluate`` and ``morphion predict``."""
+"""``morphion train``, ``evaluate``, ``predict`` and ``publish``."""
 
 import json
 from enum import StrEnum
@@ -56,33 +56,73 @@ def predict(
     structures: Annotated[
         list[Path], typer.Argument(help="GSD or extended XYZ files.", show_default=False)
     ],
-    model: Model,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained network; default: the one that ships."),
+    ] = None,
+    transport: Annotated[
+        Path | None,
+        typer.Option(help="Transport model (YAML) that is meant; default: coverage-shell."),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Diffusivity of structure files by a trained network, with its spread.
 
-    D is in units of the solvent's diffusivity; the spread is one standard deviation.
+    D is in units of the solvent's diffusivity; the spread is one standard deviation. A structure
+    is in the domain of the network if its training set held such: loading, box, arrangement,
+    transport model and D*; if not, the reason is given and the spread says little.
     """
     from morphion.surrogates.files import predict_files
+    from morphion.transport.files import load_transport
 
     use_threads(threads)
-    results = predict_files(structures, model)
+    results = predict_files(structures, model, transport=load_transport(transport))
     if as_json:
         print(json.dumps(results, indent=2))
-        return
+    else:
+        _print_table(results)
+
+
+def publish(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained network.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write.")],
+    predictions: Annotated[
+        Path, typer.Option(help="Its predictions for its data set, by morphion evaluate (CSV).")
+    ],
+    licence: Annotated[str, typer.Option(help="Licence the model card names.")] = "BSD-3-Clause",
+) -> None:
+    """A trained network with its model card and checksums, without paths of this machine."""
+    from morphion.analysis.predictions import read_predictions, scored
+    from morphion.surrogates.publish import publish as publish_model
+
+    table = scored(read_predictions(predictions))
+    publish_model(model, destination, table, source=str(predictions), licence=licence)
+
+
+def _print_table(results: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("structure", "D", "± spread", "D*")
+    table = Table()
+    for heading in ("structure", "D", "± spread", "D*", "in domain"):
+        side = "left" if heading == "structure" else "right"
+        # On a narrow terminal long paths are folded; no number is cut.
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "structure")
     for row in results:
         values = (row[key] for key in ("diffusivity", "spread", "diffusivity_star"))
-        table.add_row(row["structure"], *(f"{value:.5f}" for value in values))
-    Console().print(table)
+        known = "yes" if row["in_domain"] else "NO"
+        table.add_row(row["structure"], *(f"{value:.5f}" for value in values), known)
+    console = Console()
+    console.print(table)
+    for row in results:
+        if not row["in_domain"]:
+            console.print(f"{row['structure']}: {row['reason']}", markup=False, highlight=False)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=PEOPLE)(predict)
+    app.command(rich_help_panel=PEOPLE)(publish)
     app.command(rich_help_panel=PIPELINE)(train)
     app.command(rich_help_panel=PIPELINE)(evaluate)

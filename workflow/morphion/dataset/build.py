@@ -15,6 +15,7 @@ from morphion.errors import ConfigError, StoreError
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
 from morphion.structures.voxels import iter_voxel_blocks
+from morphion.transport import transport_record
 
 KIND = "dataset"
 
@@ -52,10 +53,7 @@ def build_dataset(
     data.attrs = {name: new.attrs[name] for name in ("box_length", "diameter", "volume_fraction")}
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
-    blocks = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
-    record = provenance.record(
-        {**blocks, "split": list(config.split)}, seed=config.seed, round=round_
-    )
+    record = provenance.record(_blocks(config), seed=config.seed, round=round_)
     _write(data, output, record)
 
 
@@ -67,8 +65,7 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
     """
     data = store.load(source, kind=KIND)
     made = data.attrs["provenance"]
-    expected = {key: block(getattr(config, key)) for key in ("geometry", "transport", "labels")}
-    expected |= {"split": list(config.split), "seed": config.seed}
+    expected = {**_blocks(config), "seed": config.seed}
     found = {**made["config"], "seed": made["seed"]}
     expected["structures"], found["structures"] = config.structures.count, data.sizes["structure"]
     for key, value in expected.items():
@@ -78,6 +75,16 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
                 "make both agree, or leave out labelled to generate and label anew"
             )
     _write(data, output, made)
+
+
+def _blocks(config: Config) -> dict[str, Any]:
+    """What the content of a data set follows from, beside the seed."""
+    blocks = {key: block(getattr(config, key)) for key in ("geometry", "labels")}
+    return {
+        **blocks,
+        "transport": transport_record(config.transport),
+        "split": list(config.split),
+    }
 
 
 def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:

@@ -5,34 +5,53 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from morphion.errors import SurrogateError
-from morphion.progress import log
+from morphion.config.transport import CoverageShell, Transport
+from morphion.errors import MorphionError, SurrogateError
 from morphion.structures.files import StructureFile, read_structure
+from morphion.surrogates.domain import describe, domain_reasons, transport_reasons
 from morphion.surrogates.predict import Surrogate
+from morphion.surrogates.shipped import shipped_model
+from morphion.transport.files import transport_record
 
 # Radii in files are often rounded to four digits.
 _SAME_SHAPE = 1e-3
 
 
 def predict_files(
-    paths: Sequence[Path], model: Path | str, device: str = "auto"
+    paths: Sequence[Path],
+    model: Path | str | None = None,
+    device: str = "auto",
+    transport: Transport | None = None,
 ) -> list[dict[str, Any]]:
     """Predictions for GSD or extended XYZ files as JSON-like dictionaries, in the order given.
 
-    A file may have any unit of length: it is scaled to the box the network was trained on. Keys:
-    ``structure``, ``diffusivity``, ``spread`` and, where the network has it, ``tensor`` [3][3]
-    (solvent = 1), ``diffusivity_star``, ``spread_star`` (in D*), ``network``, ``lattice`` and
-    ``transport`` of the training labels.
+    ``model`` is the folder of a network, None the one that ships with the package; ``transport``
+    is the transport model that is meant, None the default one. A file may have any unit of length:
+    it is scaled to the box the network was trained on. Keys:
+
+    ===================================  =======================================================
+    ``structure``                        path as given
+    ``diffusivity``, ``spread``          D and its standard deviation, solvent = 1
+    ``tensor``                           tensor of D, [3][3], where the network gives one
+    ``diffusivity_star``, ``spread_star``  the same as D* = D / D0
+    ``in_domain``, ``reason``            whether the training set held such structures; if not, why
+    ``network``                          its name
+    ``lattice``, ``transport``           of the labels it was trained on
+    ===================================  =======================================================
 
     Raises StructureError for a file that is no legal structure, SurrogateError for a model that is
-    not sound or a sphere-to-box ratio other than it was trained on.
+    not sound or is not defined for the sphere-to-box ratio of a file.
     """
-    surrogate = Surrogate.load(model, device)
+    meant = transport_record(CoverageShell() if transport is None else transport)
+    surrogate = Surrogate.load(shipped_model() if model is None else model, device)
+    elsewhere = transport_reasons(meant, surrogate.description.transport)
     structures = [read_structure(path) for path in paths]
-    return [_predict(structure, surrogate) for structure in structures]
+    return [_predict(structure, surrogate, elsewhere) for structure in structures]
 
 
-def _predict(structure: StructureFile, surrogate: Surrogate) -> dict[str, Any]:
+def _predict(
+    structure: StructureFile, surrogate: Surrogate, elsewhere: list[str]
+) -> dict[str, Any]:
     described = surrogate.description
     scale = described.box_length / structure.box_length
     diameter = structure.diameter * scale
@@ -44,25 +63,28 @@ def _predict(structure: StructureFile, surrogate: Surrogate) -> dict[str, Any]:
             f"{surrogate.network_name!r} was trained with "
             f"{described.diameter / described.box_length:.6g} and is not defined for another"
         )
-    if len(structure.positions) != described.particles:
-        log(
-            f"{structure.path}: {len(structure.positions)} particles; the network was trained "
-            f"with {described.particles}, so that the spread is not to be trusted"
-        )
     lengths = (described.box_length, diameter if surrogate.any_box else described.diameter)
     centres = structure.positions[None] * scale
-    prediction, spread = surrogate.predict(centres, *lengths)
-    unit = surrogate.reference_diffusivity
-    tensor = {}
-    if surrogate.has_tensor:
-        tensor["tensor"] = (surrogate.predict_tensor(centres, *lengths)[0] * unit).tolist()
+    unit, tensor = surrogate.reference_diffusivity, {}
+    try:
+        prediction, spread = (float(value[0]) for value in surrogate.predict(centres, *lengths))
+        if surrogate.has_tensor:
+            tensor["tensor"] = (surrogate.predict_tensor(centres, *lengths)[0] * unit).tolist()
+    except MorphionError as error:
+        raise type(error)(f"{structure.path}: {error}") from error
+    quantities = {
+        name: float(values[0]) for name, values in describe(centres, *lengths).items()
+    } | {"diffusivity_star": prediction, "relative_spread": spread / prediction}
+    reasons = elsewhere + domain_reasons(described.domain, quantities)
     return {
         "structure": str(structure.path),
-        "diffusivity": float(prediction[0]) * unit,
-        "spread": float(spread[0]) * unit,
+        "diffusivity": prediction * unit,
+        "spread": spread * unit,
         **tensor,
-        "diffusivity_star": float(prediction[0]),
-        "spread_star": float(spread[0]),
+        "diffusivity_star": prediction,
+        "spread_star": spread,
+        "in_domain": not reasons,
+        "reason": "; ".join(reasons) or None,
         "network": surrogate.network_name,
         "lattice": described.labels["lattice"],
         "transport": described.transport,

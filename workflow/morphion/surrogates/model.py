@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from morphion.config.surrogates import Network
 from morphion.errors import SurrogateError
+from morphion.surrogates.domain import check_domain
 
 KIND = "surrogate"
 FORMAT = 1
@@ -28,7 +29,9 @@ class Description:
     Lengths are in voxels. ``relative_spread`` and ``disagreement_factor`` are a and b of the
     spread (``morphion.surrogates.ensemble``); for a single network the former is the root mean
     square of (D* - label) / D* over the validation set. ``reference_diffusivity`` is D0, the unit
-    of D* (solvent = 1).
+    of D* (solvent = 1). ``domain`` holds what the training set held
+    (``morphion.surrogates.domain``), ``transport`` is a record as
+    ``morphion.transport.transport_record`` makes it.
     """
 
     network_name: str
@@ -43,6 +46,7 @@ class Description:
     reference_diffusivity: float
     relative_spread: float
     disagreement_factor: float
+    domain: dict[str, list[float]]
     training: dict[str, Any]
     dataset: dict[str, Any]
     labels: dict[str, Any]
@@ -59,9 +63,9 @@ class Description:
 
 def write_model(folder: Path, description: Description, tensors: dict[str, np.ndarray]) -> None:
     """Write weights and description into an existing folder."""
-    save_file(
-        {name: np.asarray(array, order="C") for name, array in tensors.items()}, folder / WEIGHTS
-    )
+    ordered = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    # safetensors' own save_file makes a file that only its owner may read.
+    (folder / WEIGHTS).write_bytes(save(ordered))
     content = {"kind": KIND, "format": FORMAT, **asdict(description)}
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n")
 
@@ -94,6 +98,7 @@ def read_description(folder: Path | str) -> Description:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SurrogateError(f"{path}: network.{where}: {first['msg']}") from error
+    check_domain(content["domain"], str(path))
     return Description(**content)
 
 

@@ -13,7 +13,9 @@ from morphion.surrogates.build import build, representation
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
 from morphion.surrogates.networks import Surrogate3D
+from morphion.surrogates.origin import compare_labels
 from morphion.surrogates.parallel import choose_device
+from morphion.surrogates.shipped import verify_checksums
 from morphion.surrogates.state import load_tensors
 
 _SAME_LENGTH = 1e-5  # relative; coordinates and boxes are stored in single precision
@@ -40,9 +42,10 @@ class Surrogate:
         """Network of a model folder on ``auto``, ``cpu`` or ``cuda``.
 
         Raises SurrogateError naming the file, and the key or tensor, if the folder is no sound
-        model or its weights are those of another network.
+        model, its weights are those of another network, or a published one was altered.
         """
         keep_freed_memory()
+        verify_checksums(Path(folder))
         description = read_description(folder)
         sees = representation(description.block, description.voxels)
         model = build(description.block, sees.size)
@@ -146,12 +149,14 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
 
     Columns: structure, round, family, group, split, label, label_stderr, prediction, spread,
     converged; ``split`` is the scheme the network was trained on. Raises StoreError for an unsound
-    data set, SurrogateError if its D0 or geometry is not the network's.
+    data set, SurrogateError if its transport model, D0 or geometry is not the network's; labels of
+    another lattice are a MorphionWarning.
     """
     described = surrogate.description
     column = f"split_{described.split}"
     names = ("positions", "round", "family", "group", column, "diffusivity", "stderr", "converged")
     data = store.load(dataset_path, kind="dataset", names=names)
+    compare_labels(str(dataset_path), data.attrs, described)
     reference = float(data.attrs["reference_diffusivity"])
     if not math.isclose(reference, surrogate.reference_diffusivity, rel_tol=1e-9):
         raise SurrogateError(

@@ -24,13 +24,16 @@ from morphion.store import Partial
 from morphion.surrogates import parallel
 from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, read_labelled
+from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Stopped
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
+from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.state import HISTORY, Position, tensors_of
+from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"
 _CALIBRATION = 512  # training structures that a network is calibrated on, and ...
@@ -54,7 +57,8 @@ def train(
     where it was and ends with the identical network; SIGTERM saves and exits with status 143.
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
-    SurrogateError for an empty set, fewer structures than ranks, or a loss that is not finite.
+    SurrogateError for an empty set, fewer structures than ranks, labels made otherwise than the
+    configuration says, or a loss that is not finite.
     """
     output = Path(output)
     if network not in config.surrogates.networks:
@@ -63,6 +67,7 @@ def train(
         )
     network_block = config.surrogates.networks[network]
     data = read_labelled(dataset_path, split)
+    require_own_labels(str(dataset_path), data.attrs, config)
     count = network_block.training.ranks
     if len(data.rows("train")) < count or len(data.rows("validation")) < count:
         raise SurrogateError(
@@ -140,7 +145,15 @@ class _Training:
         predicted, disagreement = loop.predict(validation_rows)
         if kept is not None:
             residual = (predicted - data.diffusivity[validation_rows]) / predicted
-            self._publish(model, position, fit_spread(residual, disagreement), kept)
+            spread = fit_spread(residual, disagreement)
+            domain = measure_domain(
+                data.positions[rows],
+                float(data.attrs["box_length"]),
+                float(data.attrs["diameter"]),
+                data.diffusivity[rows],
+                np.hypot(spread[0], spread[1] * disagreement),
+            )
+            self._publish(model, position, spread, domain, kept)
         # The other ranks leave once the folder is there.
         ranks.share(None)
 
@@ -161,10 +174,15 @@ class _Training:
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
     def _publish(
-        self, model: Surrogate3D, position: Position, spread: tuple[float, float], partial: Partial
+        self,
+        model: Surrogate3D,
+        position: Position,
+        spread: tuple[float, float],
+        domain: dict[str, list[float]],
+        partial: Partial,
     ) -> None:
         best = position.history[position.best_epoch]
-        description = self._description(model, position, spread)
+        description = self._description(model, position, spread, domain)
         with atomic_folder(self._output) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
@@ -182,7 +200,11 @@ class _Training:
         )
 
     def _description(
-        self, model: Surrogate3D, position: Position, spread: tuple[float, float]
+        self,
+        model: Surrogate3D,
+        position: Position,
+        spread: tuple[float, float],
+        domain: dict[str, list[float]],
     ) -> Description:
         data, config = self._data, self._config
         best = dict(zip(HISTORY, position.history[position.best_epoch], strict=True))
@@ -200,6 +222,7 @@ class _Training:
             reference_diffusivity=float(data.attrs["reference_diffusivity"]),
             relative_spread=spread[0],
             disagreement_factor=spread[1],
+            domain=domain,
             training={
                 "epochs": len(position.history),
                 "best_epoch": position.best_epoch,
@@ -221,7 +244,7 @@ class _Training:
                 },
             },
             labels=block(config.labels),
-            transport=block(config.transport),
+            transport=transport_record(config.transport),
             normalisation={
                 "output": model.OUTPUT,
                 "log_mean": float(model.log_mean),

@@ -1,0 +1,91 @@
+"""A published network predicts the same, names no machine, and says what it is worth."""
+
+import json
+import platform
+import sys
+
+import numpy as np
+import pytest
+from surrogate_cases import BOX, DIAMETER
+
+from morphion.cli import main
+from morphion.errors import SurrogateError
+from morphion.surrogates import Surrogate, predict_dataset
+from morphion.surrogates.metrics import score
+from morphion.surrogates.publish import publish
+
+FILES = {"README.md", "SHA256SUMS", "model.json", "model.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def table(trained, dataset):
+    return predict_dataset(Surrogate.load(trained, "cpu"), dataset)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, trained, table):
+    folder = tmp_path_factory.mktemp("published") / "model"
+    publish(trained, folder, table, source="table.csv", licence="CC0-1.0")
+    return folder
+
+
+def test_a_published_network_predicts_what_the_trained_one_does(published, trained, positions):
+    assert {path.name for path in published.iterdir()} == FILES
+    one, other = (
+        Surrogate.load(folder, "cpu").predict(positions, BOX, DIAMETER)
+        for folder in (trained, published)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_of_the_machine_is_published(published, dataset):
+    text = (published / "model.json").read_text() + (published / "README.md").read_text()
+    assert platform.node() not in text
+    assert str(dataset.parent) not in text
+    content = json.loads((published / "model.json").read_text())
+    assert content["dataset"]["path"] == dataset.name
+    assert not {"command", "hardware"} & content["provenance"].keys()
+
+
+def test_others_may_read_what_is_published(published):
+    umask = 0o777 & ~(published / "README.md").stat().st_mode
+    assert 0o777 & ~(published / "model.safetensors").stat().st_mode == umask
+
+
+def test_the_card_has_the_errors_and_the_domain(published, table):
+    card = (published / "README.md").read_text()
+    test = table[table.split == "test"]
+    found = score(test.label.to_numpy(), test.prediction.to_numpy())
+    cell = f"{found['mape']:#.3g} [{found['mape_low']:#.3g}, {found['mape_high']:#.3g}]"
+    assert f"| test | {len(test)} | {cell} |" in card
+    assert "license: cc0-1.0" in card
+    assert "| volume fraction |  | 0.05027 | training structures |" in card
+    assert "affinity | 8.0" in card
+    assert max(map(len, card.splitlines())) < 130
+
+
+def test_predictions_of_another_network_are_refused_and_nothing_is_left(tmp_path, trained, table):
+    others = table.assign(spread=1.01 * table.spread)
+    with pytest.raises(SurrogateError, match=r"t\.csv: .*predictions of another network"):
+        publish(trained, tmp_path / "model", others, source="t.csv")
+    with pytest.raises(SurrogateError, match=r"t\.csv: 0 structures in the set 'test', .* had 12"):
+        publish(trained, tmp_path / "model", table[table.split != "test"], source="t.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_altered_published_network_is_refused(tmp_path, trained, table):
+    publish(trained, tmp_path / "model", table, source="table.csv")
+    path = tmp_path / "model" / "model.json"
+    path.write_text(path.read_text().replace('"seed": ', '"seed": 1'))
+    with pytest.raises(SurrogateError, match=r"model\.json: differs from SHA256SUMS"):
+        Surrogate.load(tmp_path / "model", "cpu")
+
+
+def test_the_command_publishes_from_a_table_on_disk(tmp_path, trained, table, monkeypatch):
+    table.to_csv(tmp_path / "table.csv", index=False)
+    arguments = [trained, tmp_path / "out", "--predictions", tmp_path / "table.csv"]
+    monkeypatch.setattr(sys, "argv", ["morphion", "publish", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES

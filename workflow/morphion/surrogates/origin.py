@@ -1,0 +1,76 @@
+"""Whether labels and networks come from one physics: transport model, method and lattice."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from morphion.config import Config
+from morphion.config.load import block
+from morphion.errors import MorphionWarning, SurrogateError
+from morphion.surrogates.model import Description
+from morphion.transport.files import transport_differences, transport_record
+
+# What the meaning of a label depends on, beside the transport model; the rest is its precision.
+_MEANING = ("method", "lattice")
+
+
+def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> None:
+    """Refuse to train on labels that were not made as ``config`` says.
+
+    ``attrs`` are a data set's; one without provenance is taken as it is. Raises SurrogateError
+    naming the data set, the key and both values.
+    """
+    made = _made_with(attrs)
+    differences = {}
+    if "transport" in made:
+        differences = _prefixed("transport", made["transport"], transport_record(config.transport))
+    if "labels" in made:
+        asked = block(config.labels)
+        found = ((f"labels.{name}", made["labels"][name], asked[name]) for name in _MEANING)
+        differences |= {name: (one, other) for name, one, other in found if one != other}
+    for name, (one, other) in differences.items():
+        raise SurrogateError(
+            f"{where}: labelled with {name} = {one}, the configuration has {other}; "
+            "train with the configuration that the labels were made with"
+        )
+
+
+def require_same_transport(
+    where: str, transport: Mapping[str, Any], described: Description
+) -> None:
+    """Raise SurrogateError, naming ``where`` and both values, unless the record ``transport`` is
+    that of the network's training labels."""
+    differences = _prefixed("transport", transport, described.transport)
+    for name, (one, other) in differences.items():
+        raise SurrogateError(
+            f"{where}: {name} = {one}, network {described.network_name!r} was trained on labels "
+            f"with {other}; train one for this transport model"
+        )
+
+
+def compare_labels(where: str, attrs: Mapping[str, Any], described: Description) -> None:
+    """Compare the labels of a data set with those a network was trained on.
+
+    Raises SurrogateError for another transport model; another lattice only costs accuracy, and is
+    a MorphionWarning naming both.
+    """
+    made = _made_with(attrs)
+    if "transport" in made:
+        require_same_transport(where, made["transport"], described)
+    lattice, trained = made.get("labels", {}).get("lattice"), described.labels["lattice"]
+    if lattice is not None and lattice != trained:
+        warnings.warn(
+            f"{where}: labels of a {lattice}^3 lattice, network {described.network_name!r} was "
+            f"trained on those of a {trained}^3 one; errors contain what the lattice costs",
+            MorphionWarning,
+            stacklevel=2,
+        )
+
+
+def _made_with(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return attrs.get("provenance", {}).get("config", {})
+
+
+def _prefixed(name: str, found: Mapping, expected: Mapping) -> dict[str, tuple[Any, Any]]:
+    differences = transport_differences(found, expected)
+    return {f"{name}.{key}": values for key, values in differences.items()}
