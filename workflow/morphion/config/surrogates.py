@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from morphion.config.base import Block
+from morphion.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -30,6 +31,15 @@ class Training(Block):
     )
     compile: bool = Field(False, description="torch.compile the network on GPUs")
     ranks: PositiveInt = Field(1, description="DDP processes: one to a GPU, or gloo on CPUs")
+    structures: PositiveInt | None = Field(
+        None, description="structures trained on, drawn from the training split; null: all of it"
+    )
+    needs_gpu_above: int | None = Field(
+        None,
+        ge=0,
+        description="a run without a GPU leaves out trainings on more structures than this, and "
+        "measures a few steps instead; null: none",
+    )
 
 
 class PeriodicTraining(Training):
@@ -138,6 +148,18 @@ Network = Annotated[
 ]
 
 
+class LearningCurve(Block):
+    """Further trainings of some networks on fewer structures; the sets that validate and test stay.
+
+    A larger size holds the structures of the smaller ones, the same for every network.
+    """
+
+    sizes: tuple[PositiveInt, ...] = Field(
+        (), description="structures trained on; the whole training split is always one more"
+    )
+    networks: tuple[str, ...] = Field((), description="keys of surrogates.networks")
+
+
 class Surrogates(Block):
     """The networks of the run; ``driver`` is the one whose predictions drive the annealing."""
 
@@ -151,9 +173,39 @@ class Surrogates(Block):
         description="networks to train, by name",
     )
     driver: str = Field("periodic", description="key of the network that is the annealing energy")
+    learning_curve: LearningCurve = Field(
+        LearningCurve(), description="how accuracy grows with the number of structures; none"
+    )
 
     @model_validator(mode="after")
-    def _driver_exists(self):
+    def _names_exist(self):
         if self.driver not in self.networks:
             raise ValueError(f"driver = {self.driver!r} is none of {sorted(self.networks)}")
+        curve = self.learning_curve
+        for name in curve.networks:
+            if name not in self.networks:
+                raise ValueError(
+                    f"learning_curve.networks has {name!r}, which is none of "
+                    f"{sorted(self.networks)}"
+                )
+        for key in ("sizes", "networks"):
+            if len(set(getattr(curve, key))) != len(getattr(curve, key)):
+                raise ValueError(f"learning_curve.{key} = {list(getattr(curve, key))} repeats one")
         return self
+
+    def network(self, name: str) -> Network:
+        """The block of a training: a key of ``networks``, or ``key-N`` for N training structures.
+
+        Raises ConfigError for any other name.
+        """
+        key, _, size = name.partition("-")
+        if key not in self.networks or ("-" in name and not (size.isdigit() and int(size))):
+            raise ConfigError(
+                f"surrogates.networks has no {name!r}; it has {sorted(self.networks)}, and each "
+                "of them on N training structures as NAME-N"
+            )
+        network = self.networks[key]
+        if not size:
+            return network
+        training = network.training.model_copy(update={"structures": int(size)})
+        return network.model_copy(update={"training": training})

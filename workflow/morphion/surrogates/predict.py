@@ -12,7 +12,7 @@ from morphion.config.surrogates import DenseNetwork, PaperNetwork, ResistorNetwo
 from morphion.errors import SurrogateError
 from morphion.structures.voxels import voxelise
 from morphion.surrogates.build import build
-from morphion.surrogates.data import descriptors, input_size, takes_images
+from morphion.surrogates.data import descriptors, input_size, takes_images, training_part
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
 from morphion.surrogates.networks import Surrogate3D
@@ -168,7 +168,8 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
     """Predictions beside the labels of a data set, all in D*, one row to a structure.
 
     Columns: structure, round, family, group, split, label, label_stderr, prediction, spread,
-    converged; ``split`` is the scheme the network was trained on. Raises StoreError for an unsound
+    converged; ``split`` is the scheme the network was trained on, where structures that a limited
+    training left out are ``unused``. Raises StoreError for an unsound
     data set, SurrogateError if its D0 or geometry is not the network's.
     """
     described = surrogate.description
@@ -182,6 +183,12 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
             f"{surrogate.network_name!r} is {surrogate.reference_diffusivity:.9g}; "
             "both must come from one run"
         )
+    membership = data[column].values.astype(str)
+    structures = described.block.training.structures
+    if structures is not None:
+        membership = training_part(
+            membership, structures, described.seed, described.round, described.split
+        )
     prediction, spread = surrogate.predict(
         data.positions.values, data.attrs["box_length"], data.attrs["diameter"]
     )
@@ -191,7 +198,7 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
             "round": data["round"].values,
             "family": data.family.values.astype(str),
             "group": data.group.values.astype(str),
-            "split": data[column].values.astype(str),
+            "split": membership,
             "label": data.diffusivity.values / reference,
             "label_stderr": data.stderr.values / reference,
             "prediction": prediction,

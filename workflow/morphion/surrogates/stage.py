@@ -16,7 +16,7 @@ from morphion import provenance
 from morphion.config import Config
 from morphion.config.load import block
 from morphion.config.surrogates import Network
-from morphion.errors import ConfigError, SurrogateError
+from morphion.errors import SurrogateError
 from morphion.files import atomic_folder
 from morphion.philox import stream_key
 from morphion.progress import log
@@ -27,13 +27,14 @@ from morphion.surrogates.data import (
     Inputs,
     Labelled,
     input_size,
+    limited,
     make_inputs,
     read_labelled,
     takes_images,
 )
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Loop, Stopped
-from morphion.surrogates.memory import keep_freed_memory
+from morphion.surrogates.memory import keep_freed_memory, peak_memory
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.parallel import Ranks
@@ -55,22 +56,19 @@ def train(
 ) -> None:
     """Train a network on one split of a data set and write its model folder.
 
-    ``network`` is a key of ``surrogates.networks``, ``split`` is ``random`` or ``by_run``; the
-    round seeds the weights, so that a retraining starts from new ones. With ``ranks`` above 1 the
-    ranks are started here, unless torchrun started this process. A killed training continues
+    ``network`` names a training (``Surrogates.network``), ``split`` is ``random`` or ``by_run``;
+    the round seeds the weights, so that a retraining starts from new ones. With ``ranks`` above 1
+    the ranks are started here, unless torchrun started this process. A killed training continues
     where it was and ends with the identical network; SIGTERM saves and exits with status 143.
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
     SurrogateError for an empty set, fewer structures than ranks, or a loss that is not finite.
     """
     output = Path(output)
-    if network not in config.surrogates.networks:
-        raise ConfigError(
-            f"surrogates.networks has no {network!r}; it has {sorted(config.surrogates.networks)}"
-        )
-    network_block = config.surrogates.networks[network]
+    training = config.surrogates.network(network).training
     data = read_labelled(dataset_path, split)
-    count = network_block.training.ranks
+    data = limited(data, training.structures, config.seed, round_, split)
+    count = training.ranks
     if len(data.rows("train")) < count or len(data.rows("validation")) < count:
         raise SurrogateError(
             f"{dataset_path}: {len(data.rows('train'))} structures to train on and "
@@ -108,7 +106,7 @@ class _Training:
     ):
         self._config, self._data, self._ranks = config, data, ranks
         self._network, self._split, self._round, self._output = network, split, round_, output
-        self._block: Network = config.surrogates.networks[network]
+        self._block: Network = config.surrogates.network(network)
         self._stream = (config.seed, round_, network, split)
 
     def run(self) -> None:
@@ -164,8 +162,8 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         described = block(self._block)
-        # How long and on how many ranks does not change what is trained.
-        for name in ("ranks", "max_seconds"):
+        # How long, on how many ranks and on what machine does not change what is trained.
+        for name in ("ranks", "max_seconds", "needs_gpu_above"):
             described["training"].pop(name)
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
@@ -220,6 +218,7 @@ class _Training:
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "ranks": self._ranks.count,
                 "device": str(self._ranks.device),
+                "peak_memory_bytes": peak_memory(self._ranks.device),
             },
             dataset={
                 "path": str(data.path),
