@@ -116,3 +116,14 @@ def test_many_runs_and_close_loadings_have_jobs_of_their_own(snakemake, tmp_path
     found = dry_run(snakemake, tmp_path, tiny(anneal=anneal, loadings=[0.15, 0.1502]))
     assert found["anneal"] == 2 * 121
     assert found["loading_1"] == found["loading_2"] == 1
+
+
+def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snakemake, tmp_path):
+    found = dry_run(snakemake, tmp_path, CONFIGS / "study.yaml", "--config", "engine=cpu")
+    assert "structures" not in found
+    assert found["unpack"] == 1
+    assert found["label"] == 4 + 1 + 2 * 5  # selected, evaluation, both loadings
+    networks, sizes = 7, 4
+    # All but the paper's whole network, six curves of which the paper's has one size, a retraining.
+    assert found["train"] == (networks - 1) + 5 * sizes + 1 + 2
+    assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1

@@ -63,7 +63,10 @@ class Layout:
         return self._path("dataset", f"{set_}.zarr")
 
     def model(self, round_: int | str, network: str, split: str) -> str:
-        """Folder of a trained network; split is ``random`` or ``by_run``."""
+        """Folder of a trained network; split is ``random`` or ``by_run``.
+
+        On N of the training structures a network is called ``name-N``.
+        """
         return self._path("surrogates", f"round{round_}", f"{network}-{split}")
 
     def predictions(self, round_: int | str, network: str, split: str, set_: str) -> str:
@@ -85,6 +88,10 @@ class Layout:
     def figure(self, name: str, suffix: str = "png") -> str:
         """A figure of the report."""
         return self._path("figures", f"{name}.{suffix}")
+
+    def results(self, figure: str | None = None, suffix: str = "md") -> str:
+        """The page that compares the networks, or a figure it shows."""
+        return self._path(f"networks{f'-{figure}' if figure else ''}.{suffix}")
 
     def analysis(self, name: str) -> str:
         """An intermediate result of the analysis (Zarr)."""

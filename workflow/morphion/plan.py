@@ -1,13 +1,42 @@
 """What a run will make: rounds, sets, shards and annealing jobs, from the configuration alone."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from morphion.config import Config
 from morphion.config.anneal import OBJECTIVES
+from morphion.errors import ConfigError
+from morphion.gpu.present import gpu_is_present
 from morphion.paths import EVALUATION, loading_set, round_set
 
 SPLITS = ("random", "by_run")
+
+
+def planned_here(config: Config, gpu_here: Callable[[], bool] = gpu_is_present) -> Config:
+    """The configuration with every ``needs_gpu_above`` lifted if the run has a GPU.
+
+    ``engine: gpu`` says that it has one, ``cpu`` that it has none, and ``auto`` asks this machine.
+    Raises ConfigError if the network that drives the annealing would be left out.
+    """
+    surrogates = config.surrogates
+    if all(network.training.needs_gpu_above is None for network in surrogates.networks.values()):
+        return config
+    if config.engine == "gpu" or (config.engine == "auto" and gpu_here()):
+        networks = {
+            name: network.model_copy(
+                update={"training": network.training.model_copy(update={"needs_gpu_above": None})}
+            )
+            for name, network in surrogates.networks.items()
+        }
+        surrogates = surrogates.model_copy(update={"networks": networks})
+        return config.model_copy(update={"surrogates": surrogates})
+    if Plan(config).needs_gpu(surrogates.driver):
+        raise ConfigError(
+            f"surrogates.driver = {surrogates.driver!r} needs a GPU by its training."
+            "needs_gpu_above, and there is none here; choose another driver, or engine: gpu if "
+            "the jobs have one"
+        )
+    return config
 
 
 class Plan:
@@ -59,12 +88,45 @@ class Plan:
             for job in range(self.config.anneal.jobs(objective)):
                 yield objective, job
 
+    def trainings(self) -> list[str]:
+        """Names of the trainings of round 0 (``Surrogates.network``), those on fewer structures
+        after their network."""
+        return [name for name in self._wanted() if not self.needs_gpu(name)]
+
+    def left_out(self) -> list[str]:
+        """Names of the trainings that this run has no GPU for."""
+        return [name for name in self._wanted() if self.needs_gpu(name)]
+
+    def compared(self) -> list[str]:
+        """Names of the trainings that tables of networks show: one for each network, on the most
+        structures that the run trains it on."""
+        made = self.trainings()
+        found = []
+        for key in self.config.surrogates.networks:
+            parts = [name for name in made if name.startswith(f"{key}-")]
+            found += [key] if key in made else parts[-1:]
+        return found
+
+    def needs_gpu(self, name: str) -> bool:
+        """Whether a training is one that a run without a GPU leaves out."""
+        training = self.config.surrogates.network(name).training
+        if training.needs_gpu_above is None:
+            return False
+        return (training.structures or math.inf) > training.needs_gpu_above
+
+    def _wanted(self) -> Iterator[str]:
+        curve = self.config.surrogates.learning_curve
+        for key in self.config.surrogates.networks:
+            yield key
+            if key in curve.networks:
+                yield from (f"{key}-{size}" for size in sorted(curve.sizes))
+
     def models(self) -> Iterator[tuple[int, str, str]]:
-        """Round, network and split of every training.
+        """Round, name and split of every training.
 
         All networks are compared in round 0; later rounds retrain the network that drives the
         annealing, once for each split.
         """
-        yield from ((0, network, "random") for network in self.config.surrogates.networks)
+        yield from ((0, name, "random") for name in self.trainings())
         for round_ in self.rounds()[1:]:
             yield from ((round_, self.config.surrogates.driver, split) for split in SPLITS)

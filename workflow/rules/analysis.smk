@@ -55,6 +55,7 @@ for table_name, table in TABLES.items():
         localrule: True
         conda:
             ENVIRONMENT
+        threads: table.threads
         params:
             config=PATHS.config(),
             name=table_name,

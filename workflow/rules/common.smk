@@ -1,15 +1,17 @@
-from morphion.analysis.catalogue import figures, tables
+from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
 from morphion.config.load import block
 from morphion.errors import MorphionError
 from morphion.paths import EVALUATION, Layout, loading_set, round_set
-from morphion.plan import Plan
+from morphion.plan import Plan, planned_here
 from morphion.provenance import digest
 
 CONFIG_FILE = Path([*workflow.configfiles, *workflow.overwrite_configfiles][-1])
 
 try:
-    RUN = parse_config(config, source=str(CONFIG_FILE), folder=CONFIG_FILE.parent)
+    RUN = planned_here(
+        parse_config(config, source=str(CONFIG_FILE), folder=CONFIG_FILE.parent)
+    )
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 
@@ -24,7 +26,7 @@ def depends_on(*blocks):
 
 
 DRIVER = RUN.surrogates.driver
-FIGURES, TABLES = figures(RUN), tables(RUN)
+FIGURES, TABLES, RESULTS = figures(RUN), tables(RUN), results(RUN)
 
 
 def annealed(round_):
@@ -64,7 +66,7 @@ wildcard_constraints:
     set=r"[a-z]+[0-9]*|loading-[0-9.]+",
     shard=r"[0-9]+",
     round=r"[0-9]+",
-    network=r"[a-z0-9_]+",
+    network=r"[a-z0-9_]+(-[0-9]+)?",
     split="random|by_run",
     objective="maximise|minimise",
     job=r"[0-9]+",

@@ -1,8 +1,31 @@
 report: "../report/workflow.rst"
 
 
-rule report:
-    """Everything that the HTML report shows."""
+rule results:
+    """The comparison of the networks as a page of Markdown."""
     input:
+        RESULTS.paths(),
+    output:
+        page=PATHS.results(),
+        figures=[
+            PATHS.results(name.replace("_", "-"), suffix)
+            for name in RESULTS.inputs["figures"]
+            for suffix in ("png", "svg")
+        ],
+    log:
+        PATHS.log("results"),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        config=PATHS.config(),
+    shell:
+        "morphion results --config {params.config} {output.page} 2> {log}"
+
+
+rule report:
+    """Everything that the HTML report shows, and the page."""
+    input:
+        PATHS.results(),
         [PATHS.table(name) for name in TABLES],
         [PATHS.figure(name) for name in FIGURES],

@@ -13,7 +13,7 @@ rule train:
     threads: 16
     params:
         config=PATHS.config(),
-        depends=lambda w: digest([RUN.seed, block(RUN.surrogates.networks[w.network])]),
+        depends=lambda w: digest([RUN.seed, block(RUN.surrogates.network(w.network))]),
     shell:
         "morphion train --config {params.config} --dataset {input.dataset}"
         " --network {wildcards.network} --split {wildcards.split} --round {wildcards.round}"

@@ -40,6 +40,13 @@ def test_figure5(run, output, tmp_path):
     assert_drawn(output)
 
 
+def test_learning_curves(run, output, tmp_path):
+    trainings = {"periodic": run.retrained, "rdf": run.annealed, "periodic-2": run.annealed}
+    tables.learning_curve_table(trainings, run.config, tmp_path / "curve.csv")
+    overview.learning_curves(tmp_path / "curve.csv", output)
+    assert_drawn(output)
+
+
 def test_figure6(run, output):
     annealing.figure6(run.maximise, run.minimise, run.annealed, output)
     assert_drawn(output)
@@ -130,3 +137,10 @@ def test_components_of_another_store_are_refused(run, output, tmp_path):
     store.write(tmp_path / "few.zarr", described, kind="descriptors", provenance={})
     with pytest.raises(StoreError, match="not the principal components of"):
         components.figure10(tmp_path / "few.zarr", run.pca, inputs.config(), output)
+
+
+def test_a_training_without_epochs_has_an_empty_panel(run, output, tmp_path):
+    none = tmp_path / "none.csv"
+    none.write_text("epoch,train_loss,validation_loss\n")
+    overview.training_figure({"periodic": run.history, "trees": none}, output)
+    assert_drawn(output)

@@ -119,8 +119,8 @@ def summarised(run, by_hand, tmp_path):
     store.write(tmp_path / "d.zarr", data, kind="dataset", provenance={})
     speed = tmp_path / "speed.csv"
     speed.write_text(
-        "seconds_per_label,seconds_per_prediction,seconds_per_prediction_low,"
-        "seconds_per_prediction_high\n2,0.004,0.002,0.005\n"
+        "network,seconds_per_label,seconds_per_prediction,seconds_per_prediction_low,"
+        "seconds_per_prediction_high\nrdf,2,9,9,9\ncnn,2,1,1,1\ncnn,2,0.004,0.002,0.005\n"
     )
     files = [tmp_path / f for f in ("table1.csv", "table2.csv", "s.csv")]
     out = tmp_path / "summary.csv"
@@ -160,3 +160,23 @@ def test_calibration_and_noise_floor_stand_beside_the_scores(by_hand, run, tmp_p
     assert row.coverage_68 == row.coverage_95 == pytest.approx(1 / 3, rel=1e-5)
     relative = (0.01 / 0.5 + 0.01 / 0.8 + 0.01) / 3
     assert row.mape_noise_floor == pytest.approx(100 * relative * (2 / np.pi) ** 0.5, rel=1e-5)
+
+
+def test_learning_curves_count_what_each_training_saw(by_hand, run, tmp_path):
+    rows = [(0, "train", 0.5, 0.4, True)] * 5 + [(0, "test", 0.5, 0.6, True)] * 2
+    larger = _write(tmp_path / "larger.csv", rows)
+    output = tmp_path / "t.csv"
+    tables.learning_curve_table({"cnn": larger, "cnn-2": by_hand}, run.config, output)
+    table = pd.read_csv(output)
+    assert table.network.tolist() == ["cnn", "cnn"]
+    assert table.training_structures.tolist() == [2, 5]
+    assert table.mape.tolist() == pytest.approx([10, 20])
+
+
+def test_out_of_distribution_scores_every_network_on_every_set(by_hand, run, tmp_path):
+    sets = {name: {"cnn": by_hand, "rdf": by_hand} for name in ("evaluation", "loading-0.15")}
+    tables.out_of_distribution_table(sets, run.config, tmp_path / "t.csv")
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert table.set.tolist() == ["evaluation"] * 2 + ["loading-0.15"] * 2
+    assert table.network.tolist() == ["cnn", "rdf"] * 2
+    assert (table.structures == 5).all()

@@ -15,6 +15,7 @@ from surrogate_cases import make_config, make_positions, write_dataset
 from morphion.config import dump_config
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
+from morphion.surrogates.data import training_part
 from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
 
@@ -266,3 +267,52 @@ def test_a_terminated_process_exits_with_143_and_publishes_nothing(tmp_path, dat
     assert b"continues it" in message
     assert checkpoint.exists()
     assert not output.exists()
+
+
+def with_structures(config, name, structures):
+    """The configuration with a limit on a network's training structures."""
+    block = config.surrogates.networks[name]
+    training = block.training.model_copy(update={"structures": structures})
+    config.surrogates.networks[name] = block.model_copy(update={"training": training})
+    return config
+
+
+def test_a_training_on_fewer_structures_says_so_and_scores_those_alone(tmp_path, config, dataset):
+    train(config, dataset, "rdf-12", "random", 0, tmp_path / "model")
+    described = read_description(tmp_path / "model")
+    assert described.network_name == "rdf-12"
+    assert (described.dataset["train"], described.dataset["validation"]) == (12, 13)
+    counts = predict_dataset(Surrogate.load(tmp_path / "model"), dataset).split.value_counts()
+    whole = {"train": 12, "unused": 27, "validation": 13, "test": 12}
+    assert counts.to_dict() == whole
+
+
+def test_smaller_training_sets_are_parts_of_larger_ones_for_every_network():
+    membership = np.resize(np.array(["train", "train", "test"], dtype=object), 90)
+    parts = {
+        size: set(np.flatnonzero(training_part(membership, size, 5, 0, "random") == "train"))
+        for size in (10, 20, 60)
+    }
+    assert [len(part) for part in parts.values()] == [10, 20, 60]
+    assert parts[10] < parts[20] < parts[60]
+    assert parts[20] != set(sorted(parts[60])[:20])
+    other = training_part(membership, 10, 6, 0, "random")
+    assert set(np.flatnonzero(other == "train")) != parts[10]
+
+
+def test_another_number_of_structures_does_not_continue_an_old_training(
+    tmp_path, config, dataset, monkeypatch
+):
+    monkeypatch.setattr(Loop, "_close_epoch", _kill_after(Loop._close_epoch))
+    with pytest.raises(Killed):
+        train(with_structures(config, "rdf", 20), dataset, "rdf", "random", 0, tmp_path / "model")
+    monkeypatch.undo()
+    config = with_structures(config, "rdf", 24)
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    train(config, dataset, "rdf", "random", 0, tmp_path / "fresh")
+    assert_same_network(tmp_path / "model", tmp_path / "fresh")
+
+
+def test_more_structures_than_there_are_are_refused(tmp_path, config, dataset):
+    with pytest.raises(SurrogateError, match=r"structures = 40, .* holds 39"):
+        train(config, dataset, "rdf-40", "random", 0, tmp_path / "model")

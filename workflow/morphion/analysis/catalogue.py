@@ -17,6 +17,7 @@ from morphion.paths import EVALUATION, Layout, loading_set, round_set
 from morphion.plan import SPLITS, Plan
 
 HISTORY = "/history.csv"  # of a training, in its model folder
+_ALL_CORES = 1024  # the workflow cuts it down to what there is
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Artifact:
 
     ``function`` is ``module:name`` below ``morphion.analysis``; it is called with ``inputs``, with
     the configuration if ``configured``, and with ``output``. An input is a path, or a list or
-    mapping of paths, or a value that is no path (``values``).
+    mapping of paths, or a value that is no path (``values``). ``threads`` are for what is timed,
+    which should not share its machine.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Artifact:
     inputs: dict[str, Any]
     configured: bool = False
     values: tuple[str, ...] = ()
+    threads: int = 1
 
     def paths(self) -> list[str]:
         """What other rules make of the inputs: files, stores and model folders."""
@@ -56,7 +59,8 @@ def tables(config: Config) -> dict[str, Artifact]:
     """Tables by name, in the order of the report."""
     where, plan = Layout(config.output), Plan(config)
     driver, last = config.surrogates.driver, plan.last_round
-    networks = {n: where.predictions(0, n, "random", "round0") for n in config.surrogates.networks}
+    networks = {n: where.predictions(0, n, "random", round_set(0)) for n in plan.compared()}
+    models = {n: where.model(0, n, "random") for n in networks}
     final = {
         split: {driver: where.predictions(last, driver, split, round_set(last))} for split in SPLITS
     }
@@ -98,6 +102,18 @@ def tables(config: Config) -> dict[str, Artifact]:
             {"predictions": networks},
             configured=True,
         ),
+        "out_of_distribution": Artifact(
+            "Every first network on structures unlike its data",
+            "Networks",
+            "tables:out_of_distribution_table",
+            {
+                "predictions": {
+                    set_: {n: where.predictions(0, n, "random", set_) for n in networks}
+                    for set_ in plan.evaluation_sets()
+                }
+            },
+            configured=True,
+        ),
         "splits": Artifact(
             "Random split and split by annealing run",
             "Networks",
@@ -105,17 +121,43 @@ def tables(config: Config) -> dict[str, Artifact]:
             final,
             configured=True,
         ),
+        "costs": Artifact(
+            "Parameters, operations and training of every network",
+            "Networks",
+            "costs:costs_table",
+            {"dataset": where.dataset(round_set(0)), "models": models},
+        ),
         "speed": Artifact(
             "Time of a label and of a prediction",
             "Summary",
             "speed:speed_table",
-            {
-                "dataset": where.dataset(round_set(last)),
-                "model": where.model(last, driver, "random"),
-            },
+            {"dataset": where.dataset(round_set(0)), "models": models},
             configured=True,
+            threads=_ALL_CORES,
         ),
     }
+    if plan.left_out():
+        found["left_out"] = Artifact(
+            "Trainings that need a GPU",
+            "Networks",
+            "costs:left_out_table",
+            {"dataset": where.dataset(round_set(0)), "networks": plan.left_out()},
+            configured=True,
+            values=("networks",),
+            threads=_ALL_CORES,
+        )
+    if _has_learning_curve(plan):
+        found["learning_curve"] = Artifact(
+            "Accuracy against the structures trained on",
+            "Networks",
+            "tables:learning_curve_table",
+            {
+                "predictions": {
+                    n: where.predictions(0, n, "random", round_set(0)) for n in plan.trainings()
+                }
+            },
+            configured=True,
+        )
     if config.verdict.structures_per_shard:
         found["verdict"] = Artifact(
             "Labels against the exact solution",
@@ -194,6 +236,13 @@ def figures(config: Config) -> dict[str, Artifact]:
             "Training curves", "Networks", "overview:training_figure", {"histories": histories}
         ),
     }
+    if _has_learning_curve(plan):
+        found["learning_curves"] = Artifact(
+            "Accuracy against the structures trained on",
+            "Networks",
+            "overview:learning_curves",
+            {"table": where.table("learning_curve")},
+        )
     if config.verdict.structures_per_shard and config.labels.method == "kmc":
         found["verdict"] = Artifact(
             "Labels against the exact solution",
@@ -210,6 +259,30 @@ def figures(config: Config) -> dict[str, Artifact]:
     if not loadings:
         del found["figure8"]
     return found
+
+
+def results(config: Config) -> Artifact:
+    """The page that compares the networks."""
+    where = Layout(config.output)
+    optional = ("left_out", "learning_curve", "table2")
+    named, drawn = tables(config), figures(config)
+    shown = ["networks", "costs", "speed", "table1", "out_of_distribution"]
+    shown += [name for name in optional if name in named]
+    pictures = ["training", *(n for n in ("learning_curves",) if n in drawn)]
+    return Artifact(
+        "Networks compared",
+        "Networks",
+        "results:results_page",
+        {
+            "tables": {name: where.table(name) for name in shown},
+            "figures": {name: where.figure(name) for name in pictures},
+        },
+        configured=True,
+    )
+
+
+def _has_learning_curve(plan: Plan) -> bool:
+    return plan.compared() != plan.trainings()
 
 
 def find(artifacts: dict[str, Artifact], name: str) -> Artifact:

@@ -1,5 +1,6 @@
 """Figures of the run itself: accuracies, labels, training (figure 5 and two of our own)."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from morphion import store
 from morphion.analysis import style
 from morphion.analysis.parity import family_handles
 from morphion.analysis.tables import METRICS, read_table
 from morphion.errors import MorphionError, StoreError
+
+_COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.INK)
+_MARKERS = ("o", "s", "^")
 
 
 def figure5(table: Path, output: Path) -> None:
@@ -135,6 +140,36 @@ def _errors(axes: Axes, data: xr.Dataset, star: np.ndarray) -> None:
     style.note(axes, f"median {np.median(relative):.2f} %", "upper right")
 
 
+def learning_curves(table: Path, output: Path) -> None:
+    """MAPE on the test set against structures trained on, from a ``learning_curve_table``."""
+    rows = read_table(table, ("network", "training_structures", *METRICS))
+    with style.figure(output, 1, 1, 5.6, 4.2) as (_, axes):
+        panel = axes[0, 0]
+        groups = rows.groupby("network", sort=False)
+        looks = itertools.cycle(itertools.product(_MARKERS, _COLOURS))
+        for (name, group), (marker, colour) in zip(groups, looks, strict=False):
+            reach = np.stack([group.mape - group.mape_low, group.mape_high - group.mape])
+            panel.errorbar(
+                group.training_structures,
+                group.mape,
+                yerr=np.clip(np.nan_to_num(reach), 0, None),
+                color=colour,
+                marker=marker,
+                ms=4,
+                capsize=2,
+                label=str(name),
+            )
+        panel.set(xscale="log", yscale="log")
+        panel.set(xlabel="structures trained on", ylabel="MAPE on the test set (%)")
+        sizes = np.unique(rows.training_structures)
+        panel.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
 def training_figure(histories: Mapping[str, Path], output: Path) -> None:
     """Training and validation loss of every epoch; name of the network -> its history.csv."""
     if not histories:
@@ -150,12 +185,16 @@ def training_figure(histories: Mapping[str, Path], output: Path) -> None:
             _history(panel, path)
             panel.set_title(name)
         for panel in axes[:, 0]:
-            panel.set_ylabel("loss (MSE of $D$*)")
+            panel.set_ylabel("loss")
         axes[0, 0].legend(loc="upper right")
 
 
 def _history(axes: Axes, path: Path) -> None:
-    history = read_table(path, ("epoch", "train_loss", "validation_loss"))
+    columns = ("epoch", "train_loss", "validation_loss")
+    history = read_table(path, columns, may_be_empty=True)
+    if history.empty:
+        style.empty(axes, "not trained in epochs")
+        return
     marker = "o" if len(history) < 20 else None
     for column, colour, label in (
         ("train_loss", style.BLUE, "training"),

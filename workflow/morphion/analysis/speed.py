@@ -1,53 +1,90 @@
-"""Time of a label and of a prediction, measured in one run."""
+"""Time of a label and of a prediction by every network, measured in one run."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import torch
 
 from morphion import store
+from morphion.analysis.tables import write_table
 from morphion.config import Config
 from morphion.errors import StoreError
-from morphion.files import atomic_file
 from morphion.provenance import hardware
 from morphion.surrogates import Surrogate
 
-_STRUCTURES = 16
-_REPEATS = 5
+_BATCHES = (1, 64)
+_REPEATS = 7
+_PATIENCE = 30.0  # seconds for the repeats of a batch; a slower network gets a smaller batch
 
 
-def speed_table(dataset: Path, model: Path, config: Config, output: Path) -> None:
-    """Write the mean time of a label beside the median time of a prediction, in seconds.
+def speed_table(dataset: Path, models: Mapping[str, Path], config: Config, output: Path) -> None:
+    """Write the mean time of a label beside the median times of predictions, in seconds.
 
-    Labels were timed when they were made (walk or solve alone); predictions are timed here, on a
-    batch of the same structures, from positions to D*. Raises StoreError without labels.
+    ``models`` are name -> model folder. Labels were timed when they were made (walk or solve
+    alone); predictions of single structures and of batches are timed here, from positions to D*,
+    on the CPU and on a GPU where there is one, on the same structures. Raises StoreError without
+    labels.
     """
     names = ("positions", "seconds", "converged")
     data = store.load(dataset, kind="dataset", names=names)
-    rows = np.flatnonzero(data.converged.values)[:_STRUCTURES]
+    rows = np.flatnonzero(data.converged.values)
     if len(rows) == 0:
         raise StoreError(f"{dataset}: no converged label to time")
-    surrogate = Surrogate.load(model)
-    arguments = (data.positions.values[rows], data.attrs["box_length"], data.attrs["diameter"])
-    surrogate.predict(*arguments)  # the first call compiles and allocates
-    times = []
-    for _ in range(_REPEATS):
-        begin = time.perf_counter()
-        surrogate.predict(*arguments)
-        times.append((time.perf_counter() - begin) / len(rows))
-    table = pd.DataFrame(
-        {
-            "seconds_per_label": [float(data.seconds.values[data.converged.values].mean())],
-            "seconds_per_prediction": [float(np.median(times))],
-            "seconds_per_prediction_low": [min(times)],
-            "seconds_per_prediction_high": [max(times)],
-            "batch": [len(rows)],
-            "label_method": [config.labels.method],
-            "lattice": [config.labels.lattice],
-            "processor": [hardware()["processor"]],
-            "cores": [hardware()["cores"]],
-        }
-    )
-    with atomic_file(output) as scratch:
-        table.to_csv(scratch, index=False, float_format="%.6g")
+    positions = data.positions.values[rows[: _BATCHES[-1]]]
+    lengths = (data.attrs["box_length"], data.attrs["diameter"])
+    label = {
+        "seconds_per_label": float(data.seconds.values[rows].mean()),
+        "label_method": config.labels.method,
+        "lattice": config.labels.lattice,
+    }
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    table = [
+        {"network": name, "device": device} | times | label | _where(device)
+        for name, path in models.items()
+        for device in devices
+        for times in prediction_times(Surrogate.load(path, device), positions, *lengths)
+    ]
+    write_table(table, output)
+
+
+def prediction_times(
+    surrogate: Surrogate, positions: np.ndarray, box_length: float, diameter: float
+) -> list[dict[str, float]]:
+    """Median, least and largest seconds a structure, for single structures and for batches.
+
+    Keys: ``batch``, ``seconds_per_prediction`` and its ``_low`` and ``_high``.
+    """
+    # The first call compiles and allocates.
+    surrogate.predict(positions[:1], box_length, diameter)
+    found: list[dict[str, float]] = []
+    for batch in _BATCHES:
+        if found:
+            slow = found[-1]["seconds_per_prediction"] * (_REPEATS + 1)
+            batch = min(batch, len(positions), max(1, int(_PATIENCE / slow)))
+            if batch == found[-1]["batch"]:
+                continue
+            surrogate.predict(positions[:batch], box_length, diameter)
+        times = []
+        for repeat in range(_REPEATS):
+            first = repeat * batch % (len(positions) - batch + 1)
+            part = positions[first : first + batch]
+            begin = time.perf_counter()
+            surrogate.predict(part, box_length, diameter)
+            times.append((time.perf_counter() - begin) / batch)
+        found.append(
+            {
+                "batch": batch,
+                "seconds_per_prediction": float(np.median(times)),
+                "seconds_per_prediction_low": min(times),
+                "seconds_per_prediction_high": max(times),
+            }
+        )
+    return found
+
+
+def _where(device: str) -> dict[str, str | int]:
+    if device == "cuda":
+        return {"processor": torch.cuda.get_device_name(), "threads": 1}
+    return {"processor": hardware()["processor"], "threads": torch.get_num_threads()}

@@ -46,7 +46,7 @@ def summary_table(
         *(_loadings(loadings) if loadings is not None else ()),
         _gain(dataset),
         *_components(pca),
-        *(_speed(speed) if speed is not None else ()),
+        *(_speed(speed, driver) if speed is not None else ()),
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     with atomic_file(output) as scratch:
@@ -125,9 +125,14 @@ def _components(path: Path) -> Iterator[tuple]:
         yield name, "", paper.OTHER_CORRELATION, abs(found), low, high
 
 
-def _speed(path: Path) -> Iterator[tuple]:
+def _speed(path: Path, driver: str) -> Iterator[tuple]:
+    """Of the driver's predictions: in the largest batch, on a GPU if one was there."""
     columns = [f"seconds_per_prediction{limit}" for limit in ("", "_low", "_high")]
-    row = read_table(path, ("seconds_per_label", *columns)).iloc[0]
+    table = read_table(path, ("network", "seconds_per_label", *columns))
+    table = table[table.network == driver]
+    if table.empty:
+        raise MorphionError(f"{path}: no row of network {driver!r}")
+    row = table.iloc[-1]
     prediction, low, high = row[columns]
     label = row.seconds_per_label
     ratios = (label / prediction, label / high, label / low)

@@ -46,7 +46,7 @@ def table1(annealed: Sequence[Path], evaluation: Path, config: Config, output: P
     rows.append(
         what | _accuracy(read_predictions(evaluation), config) | _reported(paper.ANNEALED_RETRAINED)
     )
-    _write(rows, output)
+    write_table(rows, output)
 
 
 def table2(loadings: Mapping[float, Path], config: Config, output: Path) -> None:
@@ -59,7 +59,7 @@ def table2(loadings: Mapping[float, Path], config: Config, output: Path) -> None
         | _reported(paper.LOADINGS.get(fraction, {}))
         for fraction, path in loadings.items()
     ]
-    _write(rows, output)
+    write_table(rows, output)
 
 
 def networks_table(predictions: Mapping[str, Path], config: Config, output: Path) -> None:
@@ -71,7 +71,39 @@ def networks_table(predictions: Mapping[str, Path], config: Config, output: Path
         for network, path in predictions.items()
         for row in _splits(path, config)
     ]
-    _write(rows, output)
+    write_table(rows, output)
+
+
+def learning_curve_table(predictions: Mapping[str, Path], config: Config, output: Path) -> None:
+    """Accuracy on the test set against the structures trained on; training -> predictions.
+
+    Trainings are named as ``Surrogates.network`` has it; rows come by network and size.
+    """
+    if not predictions:
+        raise MorphionError(f"{output}: the learning curves need at least one training")
+    rows = []
+    for name, path in predictions.items():
+        table = read_predictions(path)
+        test = _accuracy(table[table.split == "test"], config)
+        count = int((table.split == "train").sum())
+        rows.append({"network": name.partition("-")[0], "training_structures": count} | test)
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    rows.sort(key=lambda row: (networks.index(row["network"]), row["training_structures"]))
+    write_table(rows, output)
+
+
+def out_of_distribution_table(
+    predictions: Mapping[str, Mapping[str, Path]], config: Config, output: Path
+) -> None:
+    """Accuracy of the first networks on sets unlike their data; set -> network -> predictions."""
+    rows = [
+        {"set": set_, "network": network} | _accuracy(read_predictions(path), config)
+        for set_, networks in predictions.items()
+        for network, path in networks.items()
+    ]
+    if not rows:
+        raise MorphionError(f"{output}: the table needs at least one set and one network")
+    write_table(rows, output)
 
 
 def splits_table(
@@ -86,17 +118,25 @@ def splits_table(
     ]
     if not rows:
         raise MorphionError(f"{output}: the table of splits needs at least one network")
-    _write(rows, output)
+    write_table(rows, output)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def write_table(rows: Sequence[Mapping], output: Path) -> None:
+    """Write rows, column -> value, as a CSV file that appears whole or not at all."""
+    table = pd.DataFrame(rows)
+    with atomic_file(output) as scratch:
+        table.to_csv(scratch, index=False, float_format="%.6g")
+    log(f"{output}: {len(table)} rows")
+
+
+def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False) -> pd.DataFrame:
     """A table written by this module; raises MorphionError if it lacks rows or columns."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise MorphionError(f"{path}: cannot be read as a table ({error})") from error
     missing = [name for name in columns if name not in table]
-    if missing or table.empty:
+    if missing or (table.empty and not may_be_empty):
         what = f"no column {missing[0]!r}" if missing else "no rows"
         raise MorphionError(f"{path}: {what}; expected columns {', '.join(columns)}")
     return table
@@ -127,10 +167,3 @@ def _accuracy(table: pd.DataFrame, config: Config) -> dict:
 
 def _reported(values: Mapping[str, float]) -> dict:
     return {f"paper_{name}": values.get(name, np.nan) for name in ("mse", "mape", "pearson")}
-
-
-def _write(rows: Sequence[dict], output: Path) -> None:
-    table = pd.DataFrame(rows)
-    with atomic_file(output) as scratch:
-        table.to_csv(scratch, index=False, float_format="%.6g")
-    log(f"{output}: {len(table)} rows")

@@ -1,4 +1,4 @@
-"""``morphion descriptors``, ``morphion pca``, ``morphion table`` and ``morphion figure``."""
+"""``morphion descriptors``, ``pca``, ``table``, ``figure`` and ``results``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +63,19 @@ def figure(
     find(figures(run), name).make(run, output)
 
 
+def results(
+    output: Annotated[Path, typer.Argument(help="OUT.md; its figures are written beside it.")],
+    config: ConfigFile,
+) -> None:
+    """The comparison of networks as a page of Markdown, from the tables of the run."""
+    from morphion.analysis.catalogue import results as results_of
+    from morphion.config import load_config
+
+    run = load_config(config)
+    results_of(run).make(run, output)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (descriptors, pca, table, figure):
+    for command in (descriptors, pca, table, figure, results):
         app.command(rich_help_panel=PIPELINE)(command)

@@ -23,7 +23,9 @@ def train(
     output: Annotated[Path, typer.Argument(help="Model folder to write.")],
     config: ConfigFile,
     dataset: Annotated[Path, typer.Option(help="Data set of the round.")],
-    network: Annotated[str, typer.Option(help="Key in surrogates.networks.")],
+    network: Annotated[
+        str, typer.Option(help="Key in surrogates.networks, or KEY-N: on N structures.")
+    ],
     round_: Annotated[int, typer.Option("--round", min=0, help="Round; seeds the weights.")],
     split: Annotated[Split, typer.Option(help="Which split.")] = Split.random,
     threads: Threads = None,

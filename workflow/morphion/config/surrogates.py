@@ -5,11 +5,26 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from morphion.config.base import Block
+from morphion.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
-class Training(Block):
+class Fit(Block):
+    """On what a network is trained, however it learns."""
+
+    structures: PositiveInt | None = Field(
+        None, description="structures trained on, drawn from the training split; null: all of it"
+    )
+    needs_gpu_above: int | None = Field(
+        None,
+        ge=0,
+        description="a run without a GPU leaves out trainings on more structures than this, and "
+        "measures a few steps instead; null: none",
+    )
+
+
+class Training(Fit):
     """Optimiser, stopping and parallelism of one training."""
 
     learning_rate: float = Field(
@@ -99,16 +114,24 @@ class DenseNetwork(Block):
 
 
 class ResistorTraining(Training):
-    """Steps are cheap, and the labels of an exact solver reward a long, fast start."""
+    """Steps are cheap: the rate is fast, and the mean of the weights forgives it. Longer trainings
+    learn the training set by heart."""
 
     learning_rate: float = Field(
         1e-2, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
     batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
-    max_epochs: PositiveInt = Field(60, description="passes over the training set at most")
-    patience: PositiveInt = Field(60, description="epochs without a better validation loss")
+    max_epochs: PositiveInt = Field(25, description="passes over the training set at most")
+    patience: PositiveInt = Field(25, description="epochs without a better validation loss")
     max_gradient: float | None = Field(
         1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+    )
+    weight_average: float | None = Field(
+        0.999,
+        gt=0,
+        lt=1,
+        description="the network kept is a running mean of the weights, this share of it from "
+        "the step before; null: the weights themselves",
     )
     augment: Literal[False] = Field(False, description="the network is invariant by construction")
     precision: Literal["float32"] = Field(
@@ -131,7 +154,7 @@ class ResistorNetwork(Block):
     channels: PositiveInt = Field(16, description="sums over neighbours, and over triangles")
     neurons: PositiveInt = Field(64, description="neurons of the dense layers")
     tensor_weight: float = Field(
-        0.3, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
+        1.0, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
     )
     members: PositiveInt = Field(
         1, description="networks whose mean predicts and whose disagreement enters the spread"
@@ -175,7 +198,7 @@ class GraphNetwork(Block):
     training: GraphTraining = GraphTraining()
 
 
-class TreesTraining(Block):
+class TreesTraining(Fit):
     """How trees are grown; those up to the smallest validation loss are kept."""
 
     learning_rate: float = Field(0.05, gt=0, le=1, description="share of each tree that counts")
@@ -208,6 +231,18 @@ Network = Annotated[
 ]
 
 
+class LearningCurve(Block):
+    """Further trainings of some networks on fewer structures; the sets that validate and test stay.
+
+    A larger size holds the structures of the smaller ones, the same for every network.
+    """
+
+    sizes: tuple[PositiveInt, ...] = Field(
+        (), description="structures trained on; the whole training split is always one more"
+    )
+    networks: tuple[str, ...] = Field((), description="keys of surrogates.networks")
+
+
 class Surrogates(Block):
     """The networks of the run; ``driver`` is the one whose predictions drive the annealing."""
 
@@ -221,9 +256,39 @@ class Surrogates(Block):
         description="networks to train, by name",
     )
     driver: str = Field("periodic", description="key of the network that is the annealing energy")
+    learning_curve: LearningCurve = Field(
+        LearningCurve(), description="how accuracy grows with the number of structures; none"
+    )
 
     @model_validator(mode="after")
-    def _driver_exists(self):
+    def _names_exist(self):
         if self.driver not in self.networks:
             raise ValueError(f"driver = {self.driver!r} is none of {sorted(self.networks)}")
+        curve = self.learning_curve
+        for name in curve.networks:
+            if name not in self.networks:
+                raise ValueError(
+                    f"learning_curve.networks has {name!r}, which is none of "
+                    f"{sorted(self.networks)}"
+                )
+        for key in ("sizes", "networks"):
+            if len(set(getattr(curve, key))) != len(getattr(curve, key)):
+                raise ValueError(f"learning_curve.{key} = {list(getattr(curve, key))} repeats one")
         return self
+
+    def network(self, name: str) -> Network:
+        """The block of a training: a key of ``networks``, or ``key-N`` for N training structures.
+
+        Raises ConfigError for any other name.
+        """
+        key, _, size = name.partition("-")
+        if key not in self.networks or ("-" in name and not (size.isdigit() and int(size))):
+            raise ConfigError(
+                f"surrogates.networks has no {name!r}; it has {sorted(self.networks)}, and each "
+                "of them on N training structures as NAME-N"
+            )
+        network = self.networks[key]
+        if not size:
+            return network
+        training = network.training.model_copy(update={"structures": int(size)})
+        return network.model_copy(update={"training": training})

@@ -1,6 +1,6 @@
 """What a training reads: the structures of a data set, their D* and their split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import torch
 
 from morphion import store
 from morphion.errors import SurrogateError
+from morphion.philox import generator
 from morphion.store.checksum import checksum
 from morphion.surrogates.pairs import Graph
 
@@ -72,6 +73,36 @@ def read_labelled(path: Path | str, split: str) -> Labelled:
     return Labelled(
         path, data.positions.values, diffusivity, tensor, membership, dict(data.attrs), digest
     )
+
+
+def training_part(
+    membership: np.ndarray, structures: int, seed: int, round_: int, split: str
+) -> np.ndarray:
+    """A split, text [S], in which only ``structures`` of the training set remain in it.
+
+    They are the first in a random order that run seed, round and name of the split draw: the same
+    for every network, and a larger number holds a smaller one. The others become ``unused``.
+    """
+    rows = np.flatnonzero(membership == "train")
+    order = generator(seed, "training-part", round_, split).permutation(rows)
+    remaining = membership.astype(object)
+    remaining[order[structures:]] = "unused"
+    return remaining
+
+
+def limited(data: Labelled, structures: int | None, seed: int, round_: int, split: str) -> Labelled:
+    """The data with as many training structures as a network is to have; None leaves all.
+
+    Raises SurrogateError if there are fewer.
+    """
+    if structures is None:
+        return data
+    if (found := len(data.rows("train"))) < structures:
+        raise SurrogateError(
+            f"{data.path}: training.structures = {structures}, but the training set of the split "
+            f"{split!r} holds {found}; ask for at most that many"
+        )
+    return replace(data, split=training_part(data.split, structures, seed, round_, split))
 
 
 class Inputs(Protocol):

@@ -1,8 +1,11 @@
-"""Memory that networks on a CPU free and take again thousands of times a second."""
+"""Memory of trainings: kept where it is freed thousands of times a second, and its peak."""
 
 import ctypes
 import functools
+import resource
 import sys
+
+import torch
 
 from morphion.progress import log
 
@@ -30,3 +33,11 @@ def keep_freed_memory() -> bool:
     if not all(done):
         log("malloc cannot be told to keep freed memory; training is slower")
     return all(done)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held at once so far: by torch on a GPU, by the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

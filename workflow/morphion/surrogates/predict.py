@@ -10,6 +10,7 @@ import torch
 from morphion import store
 from morphion.errors import SurrogateError
 from morphion.surrogates.build import build, representation
+from morphion.surrogates.data import training_part
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
 from morphion.surrogates.networks import Surrogate3D
@@ -148,9 +149,10 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
     """Predictions beside the labels of a data set, all in D*, one row to a structure.
 
     Columns: structure, round, family, group, split, label, label_stderr, prediction, spread,
-    converged; ``split`` is the scheme the network was trained on. Raises StoreError for an unsound
-    data set, SurrogateError if its transport model, D0 or geometry is not the network's; labels of
-    another lattice are a MorphionWarning.
+    converged; ``split`` is the scheme the network was trained on, where structures that a limited
+    training left out are ``unused``. Raises StoreError for an unsound data set, SurrogateError if
+    its transport model, D0 or geometry is not the network's; labels of another lattice are a
+    MorphionWarning.
     """
     described = surrogate.description
     column = f"split_{described.split}"
@@ -164,6 +166,12 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
             f"{surrogate.network_name!r} is {surrogate.reference_diffusivity:.9g}; "
             "both must come from one run"
         )
+    membership = data[column].values.astype(str)
+    structures = described.block.training.structures
+    if structures is not None:
+        membership = training_part(
+            membership, structures, described.seed, described.round, described.split
+        )
     prediction, spread = surrogate.predict(
         data.positions.values, data.attrs["box_length"], data.attrs["diameter"]
     )
@@ -173,7 +181,7 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
             "round": data["round"].values,
             "family": data.family.values.astype(str),
             "group": data.group.values.astype(str),
-            "split": data[column].values.astype(str),
+            "split": membership,
             "label": data.diffusivity.values / reference,
             "label_stderr": data.stderr.values / reference,
             "prediction": prediction,

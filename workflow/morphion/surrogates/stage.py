@@ -16,18 +16,18 @@ from morphion import provenance
 from morphion.config import Config
 from morphion.config.load import block
 from morphion.config.surrogates import Network
-from morphion.errors import ConfigError, SurrogateError
+from morphion.errors import SurrogateError
 from morphion.files import atomic_folder
-from morphion.philox import stream_key
+from morphion.philox import generator, stream_key
 from morphion.progress import log
 from morphion.store import Partial
 from morphion.surrogates import parallel
 from morphion.surrogates.build import build, representation, trainer
-from morphion.surrogates.data import Inputs, Labelled, read_labelled
+from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Stopped
-from morphion.surrogates.memory import keep_freed_memory
+from morphion.surrogates.memory import keep_freed_memory, peak_memory
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
@@ -51,9 +51,9 @@ def train(
 ) -> None:
     """Train a network on one split of a data set and write its model folder.
 
-    ``network`` is a key of ``surrogates.networks``, ``split`` is ``random`` or ``by_run``; the
-    round seeds the weights, so that a retraining starts from new ones. With ``ranks`` above 1 the
-    ranks are started here, unless torchrun started this process. A killed training continues
+    ``network`` names a training (``Surrogates.network``), ``split`` is ``random`` or ``by_run``;
+    the round seeds the weights, so that a retraining starts from new ones. With ``ranks`` above 1
+    the ranks are started here, unless torchrun started this process. A killed training continues
     where it was and ends with the identical network; SIGTERM saves and exits with status 143.
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
@@ -61,14 +61,11 @@ def train(
     configuration says, or a loss that is not finite.
     """
     output = Path(output)
-    if network not in config.surrogates.networks:
-        raise ConfigError(
-            f"surrogates.networks has no {network!r}; it has {sorted(config.surrogates.networks)}"
-        )
-    network_block = config.surrogates.networks[network]
+    training = config.surrogates.network(network).training
     data = read_labelled(dataset_path, split)
     require_own_labels(str(dataset_path), data.attrs, config)
-    count = network_block.training.ranks
+    data = limited(data, training.structures, config.seed, round_, split)
+    count = training.ranks
     if len(data.rows("train")) < count or len(data.rows("validation")) < count:
         raise SurrogateError(
             f"{dataset_path}: {len(data.rows('train'))} structures to train on and "
@@ -106,7 +103,7 @@ class _Training:
     ):
         self._config, self._data, self._ranks = config, data, ranks
         self._network, self._split, self._round, self._output = network, split, round_, output
-        self._block: Network = config.surrogates.networks[network]
+        self._block: Network = config.surrogates.network(network)
         self._sees = representation(self._block, int(data.attrs["voxels"]))
         self._stream = (config.seed, round_, network, split)
 
@@ -120,7 +117,7 @@ class _Training:
         model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
         model.to(ranks.device)
         # The same structures on every rank, so that ranks do not have to agree on anything.
-        model.calibrate(_views(inputs, rows[:_CALIBRATION], training.augment), data.diffusivity)
+        model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
         with _Events(kept) as events:
             loop = trainer(self._block)(
@@ -157,6 +154,11 @@ class _Training:
         # The other ranks leave once the folder is there.
         ranks.share(None)
 
+    def _some(self, rows: np.ndarray) -> np.ndarray:
+        """Structures to calibrate on, of all families: a data set is ordered by them."""
+        order = generator(self._stream[0], "calibration", *self._stream[1:])
+        return order.permutation(rows)[:_CALIBRATION]
+
     def _key(self, purpose: str) -> tuple[np.uint32, np.uint32]:
         return stream_key(self._stream[0], purpose, *self._stream[1:])
 
@@ -168,8 +170,8 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         described = block(self._block)
-        # How long and on how many ranks does not change what is trained.
-        for name in ("ranks", "max_seconds"):
+        # How long, on how many ranks and on what machine does not change what is trained.
+        for name in ("ranks", "max_seconds", "needs_gpu_above"):
             described["training"].pop(name, None)
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
@@ -234,6 +236,7 @@ class _Training:
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "ranks": self._ranks.count,
                 "device": str(self._ranks.device),
+                "peak_memory_bytes": peak_memory(self._ranks.device),
             },
             dataset={
                 "path": str(data.path),

@@ -1,0 +1,77 @@
+"""The page that compares networks says what the tables say, and what was left out."""
+
+import pandas as pd
+import pytest
+
+from morphion.analysis import overview, tables
+from morphion.analysis.results import results_page
+
+
+@pytest.fixture
+def inputs(run, tmp_path):
+    """Tables and figures of a run that left the paper's network out beyond 20 structures."""
+    networks = {"periodic": run.retrained, "paper-20": run.annealed}
+    named = {
+        name: tmp_path / f"{name}.csv"
+        for name in ("networks", "costs", "speed", "table1", "out_of_distribution", "left_out")
+    }
+    named["learning_curve"] = tmp_path / "learning_curve.csv"
+    tables.networks_table(networks, run.config, named["networks"])
+    tables.table1([run.annealed], run.retrained, run.config, named["table1"])
+    sets = {"evaluation": networks}
+    tables.out_of_distribution_table(sets, run.config, named["out_of_distribution"])
+    tables.learning_curve_table(networks, run.config, named["learning_curve"])
+    cost = {"epochs": 9, "training_seconds": 90.0, "ranks": 1, "device": "cpu"}
+    costs = [
+        {"network": "periodic", "kind": "periodic", "training_structures": 48, "flops": 2e6},
+        {"network": "paper-20", "kind": "paper", "training_structures": 20, "flops": 3e10},
+    ]
+    pd.DataFrame([row | cost | {"parameters": 1234} for row in costs]).to_csv(named["costs"])
+    where = {"device": "cpu", "processor": "P", "threads": 2}
+    times = [("periodic", 1, 2e-3), ("periodic", 64, 1e-3), ("paper-20", 1, 0.5)]
+    pd.DataFrame(
+        [
+            {"network": name, "batch": batch, "seconds_per_prediction": seconds} | where
+            for name, batch, seconds in times
+        ]
+    ).to_csv(named["speed"])
+    left = {"network": "paper", "training_structures": 4096, "max_epochs": 10}
+    pd.DataFrame([left | {"seconds_per_sample": 1.5, "hours": 17.07}]).to_csv(named["left_out"])
+    training, curves = tmp_path / "training.png", tmp_path / "learning_curves.png"
+    overview.training_figure({"periodic": run.history}, training)
+    overview.learning_curves(named["learning_curve"], curves)
+    return named, {"training": training, "learning_curves": curves}
+
+
+def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path):
+    page = tmp_path / "docs" / "page.md"
+    results_page(*inputs, run.config, page)
+    text = page.read_text()
+    test = pd.read_csv(inputs[0]["networks"]).set_index(["network", "split"]).loc["periodic"]
+    assert f"| test | {test.loc['test'].mse:.3g} [" in text
+    assert "| paper | 4096 | needs a GPU |" in text
+    assert "needs a GPU: 1.5 s a sample measured here, 17.1 h for 4096 structures" in text
+    assert "| periodic | 1234 | 2e+06 | 90 s on 1 x cpu | 9 | 2 ms | 1 ms (64) |" in text
+    ratio = text.split("`paper-20` over each")[1]
+    assert "| 250 | 500 |" in ratio  # 0.5 s over 2 ms, and over 1 ms
+    shown = {path.name for path in page.parent.iterdir()} - {"page.md"}
+    assert shown == {
+        f"page-{n}.{s}" for n in ("training", "learning-curves") for s in ("png", "svg")
+    }
+    assert all(f"({name})" in text for name in shown if name.endswith("png"))
+    assert "notes" not in text
+
+
+def test_notes_beside_the_page_are_linked(inputs, run, tmp_path):
+    (tmp_path / "page-notes.md").write_text("# Notes")
+    results_page(*inputs, run.config, tmp_path / "page.md")
+    assert "(page-notes.md)" in (tmp_path / "page.md").read_text()
+
+
+def test_a_run_without_learning_curves_and_loadings_has_a_page(inputs, run, tmp_path):
+    named, figures = inputs
+    del named["left_out"], named["learning_curve"], figures["learning_curves"]
+    results_page(named, figures, run.config, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "Learning curves" not in text
+    assert "needs a GPU" not in text

@@ -1,0 +1,67 @@
+"""What a run trains, with a GPU and without."""
+
+import pytest
+
+from morphion.config import Config
+from morphion.errors import ConfigError
+from morphion.plan import Plan, planned_here
+
+
+def config(driver="rdf", engine="auto", **curve):
+    networks = {
+        "rdf": {"kind": "dense", "descriptor": "rdf"},
+        "paper": {"kind": "paper", "training": {"needs_gpu_above": 256}},
+    }
+    surrogates = {"driver": driver, "networks": networks, "learning_curve": curve}
+    return Config(output="out", engine=engine, surrogates=surrogates)
+
+
+CURVE = {"sizes": (1024, 256), "networks": ("rdf", "paper")}
+
+
+def test_without_a_gpu_costly_trainings_are_left_out_and_the_largest_made_is_compared():
+    plan = Plan(planned_here(config(**CURVE), lambda: False))
+    assert plan.trainings() == ["rdf", "rdf-256", "rdf-1024", "paper-256"]
+    assert plan.left_out() == ["paper", "paper-1024"]
+    assert plan.compared() == ["rdf", "paper-256"]
+    assert (0, "rdf-256", "random") in set(plan.models())
+
+
+@pytest.mark.parametrize(("engine", "here"), [("auto", True), ("gpu", False)])
+def test_with_a_gpu_everything_is_trained(engine, here):
+    plan = Plan(planned_here(config(engine=engine, **CURVE), lambda: here))
+    assert plan.left_out() == []
+    assert plan.compared() == ["rdf", "paper"]
+    assert len(plan.trainings()) == 6
+
+
+def test_engine_cpu_asks_for_no_gpu():
+    assert Plan(planned_here(config(engine="cpu"), lambda: True)).left_out() == ["paper"]
+
+
+def test_a_driver_that_would_be_left_out_is_refused():
+    with pytest.raises(ConfigError, match="driver = 'paper' needs a GPU"):
+        planned_here(config(driver="paper"), lambda: False)
+
+
+def test_a_training_on_part_of_the_data_differs_in_that_alone():
+    surrogates = config().surrogates
+    part, whole = surrogates.network("rdf-100"), surrogates.network("rdf")
+    assert part.training.structures == 100
+    training = part.training.model_copy(update={"structures": None})
+    assert part.model_copy(update={"training": training}) == whole
+    for name in ("rdf-", "rdf-0", "rdf-x", "cnn", "cnn-5"):
+        with pytest.raises(ConfigError, match=r"surrogates\.networks has no"):
+            surrogates.network(name)
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        ({"sizes": (10, 10), "networks": ("rdf",)}, "sizes = .* repeats one"),
+        ({"sizes": (10,), "networks": ("cnn",)}, "networks has 'cnn'"),
+    ],
+)
+def test_a_wrong_learning_curve_is_refused(curve, message):
+    with pytest.raises(ValueError, match=message):
+        config(**curve)

@@ -1,0 +1,90 @@
+"""What networks cost: parameters, operations and training; of those left out, an estimate."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from morphion import store
+from morphion.analysis.tables import write_table
+from morphion.config import Config
+from morphion.errors import MorphionError
+from morphion.provenance import hardware
+from morphion.surrogates import Surrogate
+from morphion.surrogates.flops import flops_per_structure
+from morphion.surrogates.trial import trial
+
+_COUNTED = 8  # structures; a network of particles has other operations for each
+# A batch of the paper's network takes a GB or more for each structure.
+_TRIAL_BATCH = 2
+
+
+def costs_table(dataset: Path, models: Mapping[str, Path], output: Path) -> None:
+    """Write parameters, floating-point operations and training of networks; name -> model folder.
+
+    ``flops`` are those of one prediction, as ``surrogates.flops`` counts them, on structures of
+    ``dataset``; the rest stands in the models. What a network does not have is empty.
+    """
+    data = store.load(dataset, kind="dataset", names=("positions",))
+    counted = (
+        data.positions.values[:_COUNTED],
+        data.attrs["box_length"],
+        data.attrs["diameter"],
+    )
+    rows = []
+    for name, path in models.items():
+        surrogate = Surrogate.load(path, "cpu")
+        described = surrogate.description
+        training = described.training
+        rows.append(
+            {
+                "network": name,
+                "kind": described.network["kind"],
+                "training_structures": described.dataset["train"],
+                "parameters": training.get("parameters"),
+                "flops": flops_per_structure(surrogate, *counted),
+                "epochs": training.get("epochs"),
+                "training_seconds": training.get("seconds"),
+                "samples_per_second": training.get("samples_per_second"),
+                "ranks": training.get("ranks"),
+                "device": training.get("device"),
+                "peak_memory_gb": training.get("peak_memory_bytes", np.nan) / 1e9,
+            }
+        )
+    write_table(rows, output)
+
+
+def left_out_table(dataset: Path, networks: Sequence[str], config: Config, output: Path) -> None:
+    """Write how long the trainings would take here that a run without a GPU leaves out.
+
+    ``networks`` are their names (``Surrogates.network``). Each network takes a few steps of its
+    training now; ``hours`` is for all epochs it may take, without validation.
+    """
+    if not networks:
+        raise MorphionError(f"{output}: the table of what is left out needs at least one training")
+    split = store.load(dataset, kind="dataset", names=("split_random",)).split_random.values
+    speeds: dict[str, float] = {}
+    rows = []
+    for name in networks:
+        key = name.partition("-")[0]
+        if key not in speeds:
+            with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
+                measured = trial(config, dataset, key, Path(folder), batch=_TRIAL_BATCH)
+            speeds[key] = 1 / measured.samples_per_second
+        training = config.surrogates.network(name).training
+        structures = training.structures or int((split == "train").sum())
+        rows.append(
+            {
+                "network": name,
+                "training_structures": structures,
+                "max_epochs": training.max_epochs,
+                "seconds_per_sample": speeds[key],
+                "hours": speeds[key] * structures * training.max_epochs / 3600,
+                "batch": _TRIAL_BATCH,
+                "threads": torch.get_num_threads(),
+                "processor": hardware()["processor"],
+            }
+        )
+    write_table(rows, output)
