@@ -9,6 +9,7 @@ from morphion.config.surrogates import (
     DenseNetwork,
     PaperNetwork,
     PeriodicNetwork,
+    PeriodicStage,
     PeriodicTraining,
     ResistorNetwork,
     ResistorTraining,
@@ -70,10 +71,9 @@ def networks(training=TRAINING):
     return {
         "periodic": PeriodicNetwork(
             kind="periodic",
-            filters=(4, 8),
-            kernel=3,
+            stages=(PeriodicStage(pool=5, filters=4, kernels=(3, 3)),),
             neurons=8,
-            training=PeriodicTraining(**training.model_dump()),
+            training=PeriodicTraining(**dense.model_dump()),
         ),
         "untiled": PaperNetwork(
             kind="paper", tiled=False, filters=(2, 2, 4, 4), neurons=8, training=training

@@ -8,15 +8,22 @@ import numpy as np
 import torch
 
 from morphion import store
-from morphion.config.surrogates import DenseNetwork, Network, ResistorNetwork
+from morphion.config.surrogates import (
+    DenseNetwork,
+    Network,
+    PaperNetwork,
+    PeriodicNetwork,
+    ResistorNetwork,
+)
 from morphion.errors import SurrogateError
 from morphion.store.checksum import checksum
 from morphion.structures.descriptors import mean_nearest_distances, radial_distributions
-from morphion.structures.voxels import iter_voxel_blocks
+from morphion.structures.voxels import iter_voxel_blocks, soft_voxels, voxelise
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
 from morphion.surrogates.pairs import Graph, build_graph
 
 SETS = ("train", "validation", "test")
+_MEASURED_IMAGES = 64  # of the training set, for the mean and deviation of soft voxels
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,45 @@ def descriptors(block: DenseNetwork, positions: np.ndarray, box_length: float) -
     return found.astype(np.float32)
 
 
+def images(
+    block: PaperNetwork | PeriodicNetwork,
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+    voxels: int,
+) -> torch.Tensor:
+    """Images [B, 1, n, n, n] uint8, binary or soft as the network takes them, on the CPU."""
+    draw = soft_voxels if _takes_soft(block) else voxelise
+    drawn = draw(positions, box_length, diameter, voxels).view(np.uint8)
+    # One channel: innermost or not is a matter of strides, which need no copy.
+    return torch.from_numpy(drawn)[..., None].permute(0, 4, 1, 2, 3)
+
+
+def _takes_soft(block: Network) -> bool:
+    return isinstance(block, PeriodicNetwork) and block.image == "soft"
+
+
+class SoftInputs:
+    """Soft images, drawn anew for each batch: kept, they would need a byte a voxel."""
+
+    def __init__(self, block: PeriodicNetwork, data: Labelled, device: torch.device):
+        self._block, self._positions, self._device = block, data.positions, device
+        attrs = data.attrs
+        self._geometry = (attrs["box_length"], attrs["diameter"], int(attrs["voxels"]))
+
+    def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of a voxel over images of ``rows``, of some if many."""
+        values = self._draw(rows[:_MEASURED_IMAGES]).numpy()
+        return np.float32(values.mean(dtype=np.float64)), np.float32(values.std(dtype=np.float64))
+
+    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        """Images [B, 1, n, n, n] uint8; nothing is augmented: the network is invariant."""
+        return self._draw(rows).to(self._device)
+
+    def _draw(self, rows: np.ndarray) -> torch.Tensor:
+        return images(self._block, self._positions[rows], *self._geometry)
+
+
 class ImageInputs:
     """Voxel images as packed bits; augmented when an epoch is given."""
 
@@ -156,7 +202,7 @@ class GraphInputs:
         return build_graph(self._positions[rows], *self._lengths, self._device)
 
 
-Inputs = ImageInputs | DescriptorInputs | GraphInputs
+Inputs = ImageInputs | SoftInputs | DescriptorInputs | GraphInputs
 
 
 def make_inputs(block: Network, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
@@ -165,4 +211,6 @@ def make_inputs(block: Network, data: Labelled, key: tuple | None, device: torch
         return DescriptorInputs(block, data, device)
     if isinstance(block, ResistorNetwork):
         return GraphInputs(block, data, device)
+    if _takes_soft(block):
+        return SoftInputs(block, data, device)
     return ImageInputs(data, key, device)

@@ -10,9 +10,8 @@ import torch
 from morphion import store
 from morphion.config.surrogates import DenseNetwork, PaperNetwork, ResistorNetwork
 from morphion.errors import SurrogateError
-from morphion.structures.voxels import voxelise
 from morphion.surrogates.build import build
-from morphion.surrogates.data import descriptors, input_size, takes_images
+from morphion.surrogates.data import descriptors, images, input_size, takes_images
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.model import WEIGHTS, Description, read_description, read_tensors
 from morphion.surrogates.networks import Surrogate3D
@@ -140,9 +139,8 @@ class Surrogate:
         if isinstance(self._block, DenseNetwork):
             values = descriptors(self._block, positions, described.box_length)
             return torch.from_numpy(values).to(self._device)
-        images = voxelise(positions, described.box_length, described.diameter, described.voxels)
-        on_device = torch.from_numpy(images).to(self._device)[:, None].float()
-        return on_device.to(memory_format=torch.channels_last_3d)
+        geometry = (described.box_length, described.diameter, described.voxels)
+        return images(self._block, positions, *geometry).to(self._device)
 
     def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:
         shape = np.shape(positions)
