@@ -65,7 +65,8 @@ class PaperNetwork(NetworkBlock):
     """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
 
     Filters and neurons stand in the paper's Supporting Information, which is not at hand; these
-    keep the memory of a 225^3 image within a 16 GB card.
+    keep the memory of a 225^3 image within a 16 GB card. ``benchmarks/paper_network_search.py``
+    compares them with others.
     """
 
     kind: Literal["paper"]
@@ -96,7 +97,7 @@ class PeriodicNetwork(NetworkBlock):
         "soft", description="soft: the share of each voxel inside spheres; binary: of its centre"
     )
     stages: tuple[PeriodicStage, ...] = Field(
-        (PeriodicStage(pool=3, filters=16, kernels=(5, 3)),),
+        (PeriodicStage(pool=5, filters=32, kernels=(5, 3, 3)),),
         min_length=1,
         description="from fine to coarse; the product of their pools divides the voxels",
     )
