@@ -43,13 +43,13 @@ class PeriodicTraining(InvariantTraining):
     gradient a first steep batch overshoots."""
 
     learning_rate: float = Field(
-        3e-3, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+        5e-4, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
     batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
     max_epochs: PositiveInt = Field(25, description="passes over the training set at most")
     patience: PositiveInt = Field(25, description="epochs without a better validation loss")
     max_gradient: float | None = Field(
-        1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+        0.1, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
 
 
