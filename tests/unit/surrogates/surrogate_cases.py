@@ -11,6 +11,7 @@ from morphion.config.surrogates import (
     GraphTraining,
     PaperNetwork,
     PeriodicNetwork,
+    PeriodicStage,
     PeriodicTraining,
     ResistorNetwork,
     ResistorTraining,
@@ -74,10 +75,9 @@ def networks(training=TRAINING):
     return {
         "periodic": PeriodicNetwork(
             kind="periodic",
-            filters=(4, 8),
-            kernel=3,
+            stages=(PeriodicStage(pool=5, filters=4, kernels=(3, 3)),),
             neurons=8,
-            training=PeriodicTraining(**training.model_dump()),
+            training=PeriodicTraining(**dense.model_dump()),
         ),
         "untiled": PaperNetwork(
             kind="paper", tiled=False, filters=(2, 2, 4, 4), neurons=8, training=training

@@ -32,6 +32,26 @@ def test_members_start_from_different_weights():
     assert not torch.equal(one.to_particle.weight, other.to_particle.weight)
 
 
+@pytest.mark.parametrize("name", ["periodic", "rdf", "untiled"])
+def test_every_kind_trains_as_an_ensemble_of_different_members(tmp_path, dataset, positions, name):
+    config = make_config(tmp_path, max_epochs=2)
+    block = config.surrogates.networks[name].model_copy(update={"members": 2})
+    config.surrogates.networks[name] = block
+    train(config, dataset, name, "random", 0, tmp_path / "model")
+    surrogate = Surrogate.load(tmp_path / "model", "cpu")
+    members = surrogate._model.members
+    inputs = surrogate._sees.of(positions, BOX, DIAMETER, torch.device("cpu"))
+    with torch.inference_mode():
+        each = torch.stack([member(inputs) for member in members]).numpy()
+    assert (each[0] != each[1]).all()
+    prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
+    np.testing.assert_allclose(prediction, each.mean(axis=0), rtol=1e-5)
+    assert (spread > 0).all()
+    # Both took the constants of the training set.
+    for member in members:
+        assert member.log_mean == surrogate._model.log_mean != 0
+
+
 def test_the_mean_of_the_members_predicts_and_their_disagreement_is_in_the_spread(
     ensemble, positions
 ):

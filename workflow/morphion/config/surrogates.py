@@ -54,23 +54,41 @@ class Training(Fit):
     ranks: PositiveInt = Field(1, description="DDP processes: one to a GPU, or gloo on CPUs")
 
 
-class PeriodicTraining(Training):
+class InvariantTraining(Training):
+    """Of a network that has nothing to learn from a shifted or turned structure."""
+
+    augment: Literal[False] = Field(False, description="the network is invariant by construction")
+
+
+class PeriodicTraining(InvariantTraining):
     """The head sees means over the box magnified some thirty times: without a limit on the
-    gradient a first steep batch overshoots, and D* collapses to 0."""
+    gradient a first steep batch overshoots."""
 
     learning_rate: float = Field(
         5e-4, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
+    batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
+    max_epochs: PositiveInt = Field(25, description="passes over the training set at most")
+    patience: PositiveInt = Field(25, description="epochs without a better validation loss")
     max_gradient: float | None = Field(
         0.1, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
 
 
-class PaperNetwork(Block):
+class NetworkBlock(Block):
+    """What the blocks of all networks share."""
+
+    members: PositiveInt = Field(
+        1, description="networks whose mean predicts and whose disagreement enters the spread"
+    )
+
+
+class PaperNetwork(NetworkBlock):
     """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
 
     Filters and neurons stand in the paper's Supporting Information, which is not at hand; these
-    keep the memory of a 225^3 image within a 16 GB card.
+    keep the memory of a 225^3 image within a 16 GB card. ``benchmarks/paper_network_search.py``
+    compares them with others.
     """
 
     kind: Literal["paper"]
@@ -82,24 +100,34 @@ class PaperNetwork(Block):
     training: Training = Training()
 
 
-class PeriodicNetwork(Block):
-    """Convolutions with circular padding on the untiled image: periodic by construction."""
+class PeriodicStage(Block):
+    """Convolutions at one resolution of the periodic network."""
+
+    pool: PositiveInt = Field(description="edge of the cubes averaged before it, in its input")
+    filters: PositiveInt = Field(description="filters of each of its convolutions")
+    kernels: tuple[Literal[3, 5, 7], ...] = Field(
+        min_length=1, description="edge of each convolution's kernel"
+    )
+
+
+class PeriodicNetwork(NetworkBlock):
+    """Circular convolutions on the untiled image, exactly invariant to shifts by whole voxels and
+    to the symmetries of the cube."""
 
     kind: Literal["periodic"]
-    pool: PositiveInt = Field(
-        5, description="voxels along the edge of the cubes averaged first; divides the voxels"
+    image: Literal["soft", "binary"] = Field(
+        "soft", description="soft: the share of each voxel inside spheres; binary: of its centre"
     )
-    kernel: Literal[3, 5, 7] = Field(
-        5, description="edge of the convolutions, in pooled voxels: 5 of 5 see 25 voxels"
-    )
-    filters: tuple[PositiveInt, ...] = Field(
-        (128,), min_length=1, description="filters of each convolution"
+    stages: tuple[PeriodicStage, ...] = Field(
+        (PeriodicStage(pool=5, filters=32, kernels=(5, 3, 3)),),
+        min_length=1,
+        description="from fine to coarse; the product of their pools divides the voxels",
     )
     neurons: PositiveInt = Field(64, description="neurons of the dense layer")
     training: PeriodicTraining = PeriodicTraining()
 
 
-class DenseNetwork(Block):
+class DenseNetwork(NetworkBlock):
     """Dense layers on a structural descriptor (figure 4 of the paper)."""
 
     kind: Literal["dense"]
@@ -113,7 +141,7 @@ class DenseNetwork(Block):
     training: Training = Training(max_epochs=2000, patience=100, augment=False)
 
 
-class ResistorTraining(Training):
+class ResistorTraining(InvariantTraining):
     """Steps are cheap: the rate is fast, and the mean of the weights forgives it. Longer trainings
     learn the training set by heart."""
 
@@ -133,13 +161,12 @@ class ResistorTraining(Training):
         description="the network kept is a running mean of the weights, this share of it from "
         "the step before; null: the weights themselves",
     )
-    augment: Literal[False] = Field(False, description="the network is invariant by construction")
     precision: Literal["float32"] = Field(
         "float32", description="features; Kirchhoff's equations are solved in float64"
     )
 
 
-class ResistorNetwork(Block):
+class ResistorNetwork(NetworkBlock):
     """Conductances between particles learned from their surroundings, Kirchhoff's laws for D."""
 
     kind: Literal["resistor"]
@@ -156,9 +183,6 @@ class ResistorNetwork(Block):
     tensor_weight: float = Field(
         1.0, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
     )
-    members: PositiveInt = Field(
-        1, description="networks whose mean predicts and whose disagreement enters the spread"
-    )
     training: ResistorTraining = ResistorTraining()
 
 
@@ -173,7 +197,7 @@ class GraphTraining(ResistorTraining):
     precision: Literal["float32"] = Field("float32", description="of all arithmetic")
 
 
-class GraphNetwork(Block):
+class GraphNetwork(NetworkBlock):
     """Messages between neighbouring particles, which learn of each other and of the whole."""
 
     kind: Literal["graph"]
@@ -192,9 +216,6 @@ class GraphNetwork(Block):
     axes_weight: float = Field(
         1.0, ge=0, description="weight of D along the axes in the loss; 0: their mean alone"
     )
-    members: PositiveInt = Field(
-        1, description="networks whose mean predicts and whose disagreement enters the spread"
-    )
     training: GraphTraining = GraphTraining()
 
 
@@ -211,10 +232,11 @@ class TreesTraining(Fit):
     ranks: Literal[1] = Field(1, description="trees grow in one process")
 
 
-class TreesNetwork(Block):
+class TreesNetwork(NetworkBlock):
     """Gradient-boosted trees on g(r), nearest distances, clusters, percolation, coordination."""
 
     kind: Literal["trees"]
+    members: Literal[1] = Field(1, description="boosting already adds up many trees")
     max_distance: int = Field(38, ge=8, description="largest r of g(r), voxels")
     contacts: tuple[Annotated[float, Field(gt=1)], ...] = Field(
         (1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.75, 1.9, 2.1),

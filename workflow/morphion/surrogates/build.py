@@ -17,7 +17,9 @@ from morphion.surrogates.boosting import Boosting
 from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.graph import Messages
 from morphion.surrogates.loop import Loop
-from morphion.surrogates.networks import DenseOnDescriptor, PaperCNN, PeriodicCNN, Surrogate3D
+from morphion.surrogates.networks import DenseOnDescriptor, Surrogate3D
+from morphion.surrogates.paper import PaperCNN
+from morphion.surrogates.periodic import PeriodicCNN
 from morphion.surrogates.representations import (
     Pairs,
     Representation,
@@ -40,7 +42,9 @@ class Kind:
 
 _KINDS: dict[type, Kind] = {
     PaperNetwork: Kind(lambda b, voxels: VoxelImages(voxels, 27 if b.tiled else 1), PaperCNN),
-    PeriodicNetwork: Kind(lambda _, voxels: VoxelImages(voxels), PeriodicCNN),
+    PeriodicNetwork: Kind(
+        lambda b, voxels: VoxelImages(voxels, soft=b.image == "soft"), PeriodicCNN
+    ),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
     ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
     GraphNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Messages(b)),
@@ -54,15 +58,16 @@ def representation(block: Network, voxels: int) -> Representation:
 
 
 def build(block: Network, size: int) -> Surrogate3D:
-    """Network of a configuration block, on the CPU, weights not drawn.
+    """Network of a configuration block, on the CPU, weights not drawn; an ensemble of them if the
+    block has several members.
 
     ``size`` is that of its representation: the voxels along an image's edge, or the entries of a
-    descriptor. Raises SurrogateError if the pyramid of a periodic network does not fit the image.
+    descriptor. Raises SurrogateError if the stages of a periodic network do not
+    divide the image.
     """
     make = _KINDS[type(block)].make
-    members = getattr(block, "members", 1)
-    if members > 1:
-        return Ensemble(lambda: make(block, size), members)
+    if block.members > 1:
+        return Ensemble(lambda: make(block, size), block.members)
     return make(block, size)
 
 

@@ -5,20 +5,13 @@ augmented image is read through an index: output axis d runs along input axis ``
 or backwards, from a shifted origin.
 """
 
-import itertools
-
 import numpy as np
 import torch
 from numba import njit, prange
 
 from morphion.philox import philox4x32
+from morphion.surrogates.cube import SYMMETRIES
 
-# Each of the 48 symmetries of the cube: a permutation of the axes and a sign for each.
-SYMMETRIES = tuple(
-    (axes, signs)
-    for axes in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-)
 _ELEMENTS_AT_ONCE = 2**25  # of an index array: 128 MB on the device
 
 

@@ -1,20 +1,19 @@
-"""The networks: from a voxel image or a descriptor to D*.
+"""What all networks share, and the one on descriptors.
 
-All share one head: D* = exp(m + s f), where m and s are the mean and standard deviation of ln D*
+Most have one head: D* = exp(m + s f), where m and s are the mean and standard deviation of ln D*
 over the training set and f is the last dense layer's output. D* is positive by construction, an
 untrained network (f = 0) predicts the geometric mean, and equal steps of f are equal relative
 changes, which the several-fold range of D* within a data set calls for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from morphion.config.surrogates import DenseNetwork, PaperNetwork, PeriodicNetwork
-from morphion.errors import SurrogateError
+from morphion.config.surrogates import DenseNetwork
 
 Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 
@@ -92,94 +91,37 @@ class Surrogate3D(nn.Module):
                     nn.init.zeros_(module.bias)
 
 
-class PaperCNN(Surrogate3D):
-    """Figure 2 of the paper: four blocks of zero-padded 3^3 convolution, ReLU and average pooling
-    by 2, then two dense layers; on the image repeated 3x3x3 (225^3) or on the image itself."""
+class Standardised(nn.Module):
+    """Features [..., F] less their mean over their standard deviation, both taken once from a
+    batch (see ``measuring``)."""
 
-    def __init__(self, block: PaperNetwork, voxels: int):
-        super().__init__(())
-        self._copies = 3 if block.tiled else 1
-        edge, channels, layers = voxels * self._copies, 1, []
-        for filters in block.filters:
-            layers += [nn.Conv3d(channels, filters, 3, padding=1), nn.ReLU(inplace=True)]
-            layers += [nn.AvgPool3d(2)]
-            channels, edge = filters, edge // 2
-        self.blocks = nn.Sequential(*layers)
-        self.dense = _dense(channels * edge**3, (block.neurons,))
+    def __init__(self, features: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.measuring = False
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
-        return self.dense(self.blocks(tiled).flatten(1))
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.measuring:
+            rows = values.flatten(0, -2)
+            scale = rows.std(0)
+            self.mean.copy_(rows.mean(0))
+            # A feature that is hardly ever active must not blow up its first signs of life.
+            self.scale.copy_(torch.maximum(scale, 1e-2 * scale.mean()).clamp_min(1e-6))
+        return (values - self.mean) / self.scale
 
 
-class PeriodicCNN(Surrogate3D):
-    """Convolutions that wrap around the box: periodic by construction, on the untiled image.
-
-    Averages over cubes of ``pool`` voxels shrink the image (75 = 5 x 15), circular convolutions
-    follow, and their means over the box feed the head: a linear layer, and beside it a dense
-    layer that starts at 0. ``calibrate`` solves the linear layer on the freshly drawn
-    convolutions; training improves on that.
-    """
-
-    def __init__(self, block: PeriodicNetwork, voxels: int):
-        super().__init__(())
-        if voxels % block.pool:
-            raise SurrogateError(
-                f"pool = {block.pool} does not divide geometry.voxels = {voxels}; "
-                f"use one of {[width for width in range(1, 16) if voxels % width == 0]}"
-            )
-        self._pool, self._margin = block.pool, block.kernel // 2
-        self.convolutions = nn.ModuleList(
-            nn.Conv3d(before, after, block.kernel)
-            for before, after in zip((1, *block.filters), block.filters, strict=False)
-        )
-        means = block.filters[-1]
-        self.register_buffer("pooled_scale", torch.ones(()))
-        self.register_buffer("feature_mean", torch.zeros(means))
-        self.register_buffer("feature_scale", torch.ones(means))
-        self.linear = nn.Linear(means, 1)
-        self.dense = _dense(means, (block.neurons,))
-
-    def initialise(self, generator: torch.Generator) -> None:
-        super().initialise(generator)
-        nn.init.zeros_(self.dense[-1].weight)
-
-    def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
-        """Standardise what the layers see and fit the linear layer by ridge regression.
-
-        Over structures of one volume fraction a mean over the box varies by a few percent of
-        itself; without this the head would see almost a constant, and learn slowly.
-        """
-        with torch.no_grad():
-            pooled = [self._pooled(self._standardised(inputs())) for _, inputs in batches[:16]]
-            self.pooled_scale.copy_(torch.cat(pooled).std())
-            found = torch.cat([self._means(self._standardised(inputs())) for _, inputs in batches])
-        found = found.double().cpu().numpy()
-        mean, scale = found.mean(axis=0), found.std(axis=0)
-        # A filter that is hardly ever active must not blow up its first signs of life.
-        scale = np.maximum(scale, 1e-2 * scale.mean() or 1.0)
-        rows = np.concatenate([part for part, _ in batches])
-        targets = (np.log(diffusivity[rows]) - float(self.log_mean)) / float(self.log_scale)
-        weights, intercept = ridge((found - mean) / scale, targets, groups=rows)
-        with torch.no_grad():
-            self.feature_mean.copy_(torch.as_tensor(mean))
-            self.feature_scale.copy_(torch.as_tensor(scale))
-            self.linear.weight.copy_(torch.as_tensor(weights)[None])
-            self.linear.bias.fill_(intercept)
-
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        means = (self._means(image) - self.feature_mean) / self.feature_scale
-        return self.linear(means) + self.dense(means)
-
-    def _pooled(self, image: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool3d(image, self._pool) if self._pool > 1 else image
-
-    def _means(self, image: torch.Tensor) -> torch.Tensor:
-        field = self._pooled(image) / self.pooled_scale
-        for convolution in self.convolutions:
-            padded = functional.pad(field, (self._margin,) * 6, mode="circular")
-            field = functional.relu(convolution(padded), inplace=True)
-        return field.mean(dim=(2, 3, 4))
+@contextmanager
+def measuring(network: nn.Module) -> Iterator[None]:
+    """Within it, layers that standardise take their constants from the batch that passes."""
+    layers = [module for module in network.modules() if hasattr(module, "measuring")]
+    for layer in layers:
+        layer.measuring = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.measuring = False
 
 
 def ridge(
@@ -212,20 +154,21 @@ def ridge(
     return solve(everything, min(10.0 ** np.arange(-3, 4), key=error))
 
 
-class DenseOnDescriptor(Surrogate3D):
-    """Dense layers on a descriptor of the structure (figure 4 of the paper)."""
-
-    def __init__(self, block: DenseNetwork, inputs: int):
-        super().__init__((inputs,))
-        self.dense = _dense(inputs, block.neurons)
-
-    def features(self, descriptor: torch.Tensor) -> torch.Tensor:
-        return self.dense(descriptor)
-
-
-def _dense(inputs: int, neurons: tuple[int, ...]) -> nn.Sequential:
+def dense(inputs: int, neurons: tuple[int, ...]) -> nn.Sequential:
+    """Dense layers with ReLU between them, from ``inputs`` to one output."""
     layers: list[nn.Module] = []
     for outputs in neurons:
         layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
+
+
+class DenseOnDescriptor(Surrogate3D):
+    """Dense layers on a descriptor of the structure (figure 4 of the paper)."""
+
+    def __init__(self, block: DenseNetwork, inputs: int):
+        super().__init__((inputs,))
+        self.dense = dense(inputs, block.neurons)
+
+    def features(self, descriptor: torch.Tensor) -> torch.Tensor:
+        return self.dense(descriptor)

@@ -1,0 +1,58 @@
+"""The paper's network: its blocks on CPU cores compute what torch's operators do."""
+
+import numpy as np
+import pytest
+import torch
+
+from morphion.config.surrogates import PaperNetwork
+from morphion.surrogates.build import build
+from morphion.surrogates.fused import ActivePool
+
+
+def network(voxels, tiled):
+    """A network with weights, biases and constants as a training leaves them."""
+    block = PaperNetwork(kind="paper", tiled=tiled, filters=(3, 4, 5, 6), neurons=4)
+    model = build(block, voxels)
+    generator = torch.Generator().manual_seed(3)
+    model.initialise(generator)
+    model.set_normalisation((np.float32(0.1), np.float32(0.3)), np.array([0.5, 0.6, 0.8]))
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.add_(0.1 * torch.randn(weights.shape, generator=generator))
+    return model.to(memory_format=torch.channels_last_3d)
+
+
+def result(model, images):
+    """Predictions and gradients of their sum."""
+    model.zero_grad()
+    found = model(images)
+    found.sum().backward()
+    return found.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+# Odd and even edges: an odd one leaves a plane that no pool covers.
+@pytest.mark.parametrize(("voxels", "tiled"), [(16, False), (19, False), (7, True), (6, True)])
+def test_fused_blocks_predict_and_learn_as_torchs_operators(voxels, tiled):
+    model = network(voxels, tiled)
+    rng = np.random.default_rng(1)
+    # Full and empty neighbourhoods, borders and single voxels alike.
+    images = rng.random((3, 1, voxels, voxels, voxels)) < np.array([0.1, 0.5, 0.9])[:, *[None] * 4]
+    images = torch.from_numpy(images.astype(np.uint8))
+    fused, fused_gradients = result(model, images)
+    plain, gradients = result(model, images.float())
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=0)
+    for name, gradient in gradients.items():
+        difference = (fused_gradients[name] - gradient).norm() / gradient.norm()
+        assert difference < 1e-4, name
+
+
+def test_pooling_active_voxels_has_the_gradient_of_its_parts():
+    field = torch.randn((2, 3, 5, 5, 5), generator=torch.Generator().manual_seed(0))
+    one, other = field.clone().requires_grad_(), field.clone().requires_grad_()
+    fused = ActivePool.apply(one)
+    plain = torch.nn.functional.avg_pool3d(torch.relu(other), 2)
+    torch.testing.assert_close(fused, plain)
+    weights = torch.randn(fused.shape, generator=torch.Generator().manual_seed(1))
+    (fused * weights).sum().backward()
+    (plain * weights).sum().backward()
+    torch.testing.assert_close(one.grad, other.grad)

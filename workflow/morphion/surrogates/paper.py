@@ -1,0 +1,44 @@
+"""The network of the paper (section 2.3, figure 2)."""
+
+import torch
+from torch import nn
+
+from morphion.config.surrogates import PaperNetwork
+from morphion.surrogates.fused import ActivePool, FirstBlock
+from morphion.surrogates.networks import Surrogate3D, dense
+
+
+class PaperCNN(Surrogate3D):
+    """Four blocks of zero-padded 3^3 convolution, ReLU and average pooling by 2, then two dense
+    layers; on the image repeated 3x3x3 (225^3) or on the image itself."""
+
+    def __init__(self, block: PaperNetwork, voxels: int):
+        super().__init__(())
+        self._copies = 3 if block.tiled else 1
+        edge, channels, layers = voxels * self._copies, 1, []
+        for filters in block.filters:
+            layers += [nn.Conv3d(channels, filters, 3, padding=1), nn.ReLU(inplace=True)]
+            layers += [nn.AvgPool3d(2)]
+            channels, edge = filters, edge // 2
+        self.blocks = nn.Sequential(*layers)
+        self.dense = dense(channels * edge**3, (block.neurons,))
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        # Binary images come as bytes.
+        if image.dtype == torch.uint8 and image.device.type == "cpu":
+            return self.dense(self._fused(image[:, 0]).flatten(1))
+        image = super()._standardised(image)
+        tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
+        return self.dense(self.blocks(tiled).flatten(1))
+
+    def _standardised(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs as they are: ``features`` standardises as suits them."""
+        return inputs
+
+    def _fused(self, image: torch.Tensor) -> torch.Tensor:
+        first, *others = (layer for layer in self.blocks if isinstance(layer, nn.Conv3d))
+        empty, filled = (float((value - self.input_mean) / self.input_scale) for value in (0, 1))
+        field = FirstBlock.apply(image, first.weight, first.bias, empty, filled, self._copies)
+        for convolution in others:
+            field = ActivePool.apply(convolution(field))
+        return field
