@@ -149,8 +149,8 @@ class ResistorTraining(InvariantTraining):
         1e-2, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
     batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
-    max_epochs: PositiveInt = Field(25, description="passes over the training set at most")
-    patience: PositiveInt = Field(25, description="epochs without a better validation loss")
+    max_epochs: PositiveInt = Field(20, description="passes over the training set at most")
+    patience: PositiveInt = Field(20, description="epochs without a better validation loss")
     max_gradient: float | None = Field(
         1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
