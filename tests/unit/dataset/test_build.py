@@ -142,6 +142,22 @@ def test_an_unpacked_data_set_is_the_one_that_was_packed(tmp_path, packed):
     )
 
 
+def test_a_packed_data_set_of_an_earlier_version_has_the_defaults_of_later_keys(tmp_path, packed):
+    config, built, _ = packed
+    data = store.load(built, kind="dataset")
+    made = data.attrs.pop("provenance")
+    del made["config"]["labels"]["max_hops"]
+    blocks = {name: made[name] for name in ("config", "seed", "round")}
+    store.write(tmp_path / "old.zarr", data, kind="dataset", provenance=blocks)
+    pack(tmp_path / "old.zarr", tmp_path / "old.zarr.zip")
+    unpack_dataset(config, tmp_path / "old.zarr.zip", tmp_path / "again.zarr")
+    other = config.labels.model_copy(update={"max_hops": 1e9})
+    with pytest.raises(ConfigError, match="made with labels"):
+        unpack_dataset(
+            config.model_copy(update={"labels": other}), tmp_path / "old.zarr.zip", tmp_path / "no"
+        )
+
+
 @pytest.mark.parametrize(
     ("key", "change"),
     [

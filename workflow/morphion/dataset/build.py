@@ -9,7 +9,7 @@ import xarray as xr
 
 from morphion import provenance, store
 from morphion.config import Config
-from morphion.config.load import block
+from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import ConfigError, StoreError
 from morphion.labels.shard import structures_digest
@@ -67,6 +67,9 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
     made = data.attrs["provenance"]
     expected = {**_blocks(config), "seed": config.seed}
     found = {**made["config"], "seed": made["seed"]}
+    for key in ("geometry", "labels"):
+        # Keys that came later than the file have the defaults it was made with.
+        found[key] = block(validate(type(getattr(config, key)), found[key], source=str(source)))
     expected["structures"], found["structures"] = config.structures.count, data.sizes["structure"]
     for key, value in expected.items():
         if found.get(key) != value:
