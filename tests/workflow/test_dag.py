@@ -124,6 +124,6 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     assert found["unpack"] == 1
     assert found["label"] == 4 + 1 + 2 * 5  # selected, evaluation, both loadings
     networks, sizes = 9, 4
-    # All but the paper's whole network, eight curves of which the paper's has one size, a retraining.
+    # All but the paper's whole network; eight curves, the paper's of one size; a retraining.
     assert found["train"] == (networks - 1) + 7 * sizes + 1 + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1
