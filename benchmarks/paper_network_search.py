@@ -14,8 +14,8 @@ import torch
 
 from morphion.config.surrogates import PaperNetwork, Training
 from morphion.philox import generator, stream_key
-from morphion.surrogates.build import build
-from morphion.surrogates.data import Labelled, make_inputs, read_labelled
+from morphion.surrogates.build import build, representation
+from morphion.surrogates.data import Labelled, read_labelled
 from morphion.surrogates.loop import Loop
 from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.metrics import mape, mse
@@ -47,11 +47,12 @@ def train(block: PaperNetwork, data: Labelled) -> tuple[float, float, int, float
     """MAPE (%) and MSE on the validation set in the best epoch, that epoch, CPU seconds of all."""
     device = choose_device()
     rows, validation = data.rows("train"), data.rows("validation")
-    inputs = make_inputs(block, data, stream_key(SEED, "augment"), device)
-    model = build(block, int(data.attrs["voxels"]))
+    sees = representation(block, int(data.attrs["voxels"]))
+    inputs = sees.hold(data, stream_key(SEED, "augment"), device)
+    model = build(block, sees.size)
     model.initialise(torch.Generator().manual_seed(SEED))
     model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
-    model.to(device).to(memory_format=torch.channels_last_3d)
+    model.to(device).to(memory_format=sees.memory_format)
     started = time.process_time()
     stream = (SEED, "search")
     loop = Loop(model, inputs, data, rows, validation, block.training, stream, Ranks(0, 1, device))
