@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from morphion.config import Config, parse_config
-from morphion.config.surrogates import PeriodicNetwork, PeriodicStage
+from morphion.config.surrogates import PeriodicNetwork
 from morphion.surrogates.build import build
 from morphion.surrogates.domain import QUANTITIES
 from morphion.surrogates.model import Description, write_model
@@ -70,8 +70,7 @@ def small_config(output: Path, **anneal) -> Config:
 
 def write_untrained_model(folder: Path, config: Config) -> Path:
     """A small periodic network with random weights that predicts D* around 1."""
-    stage = PeriodicStage(pool=2, filters=4, kernels=(3,))
-    block = PeriodicNetwork(kind="periodic", stages=(stage,), neurons=8)
+    block = PeriodicNetwork(kind="periodic", cell=2, filters=4, kernels=(3,), neurons=8)
     network = build(block, config.geometry.voxels)
     network.initialise(torch.Generator().manual_seed(3))
     network.set_normalisation(None, np.array([0.9, 1.1]))

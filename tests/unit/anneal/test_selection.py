@@ -96,6 +96,27 @@ def test_selected_structures_lie_beyond_the_data_and_are_distinct(config, stores
     assert (report.filled == 0).all()
 
 
+def test_all_that_the_annealing_reached_can_be_drawn_from_evenly(config, stores, tmp_path):
+    dataset = _dataset(tmp_path / "d", config, [_range(stores, "maximise")[1], 0.5])
+    wide = config.model_copy(
+        update={"anneal": config.anneal.model_copy(update={"selection": "all"})}
+    )
+    parts, report = _select(wide, dataset, stores, tmp_path)
+    data = xr.concat(parts, "structure")
+    for objective, family, asked in (("maximise", "maximised", 40), ("minimise", "minimised", 20)):
+        evaluated = read_evaluated(stores, objective).distinct().prediction
+        drawn = data.prediction.values[data.family.values == family]
+        rows = report[report.objective == objective]
+        assert len(drawn) == asked == rows.bin_selected.sum()
+        assert (rows.beyond == rows.distinct).all()
+        # The bins span the predictions, and each gives what it has up to an even share.
+        edges = np.linspace(evaluated.min(), evaluated.max(), 6)
+        assert np.ptp(drawn) > 0.6 * np.ptp(evaluated)
+        counts = np.histogram(drawn, edges)[0]
+        available = np.histogram(evaluated, edges)[0]
+        assert (counts >= np.minimum(available, asked // 5) - 1).all()
+
+
 def test_shards_are_even_random_mixes_whose_groups_name_the_runs(config, stores, tmp_path):
     labels = [_range(stores, "maximise")[1], _range(stores, "minimise")[1]]
     parts, _ = _select(config, _dataset(tmp_path / "d", config, labels), stores, tmp_path, shards=7)

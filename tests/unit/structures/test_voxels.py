@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphion.structures.voxels import iter_voxel_blocks, soft_voxels, voxelise
+from morphion.structures.voxels import iter_voxel_blocks, voxelise
 
 BOX = 75.0
 DIAMETER = (0.6 * BOX**3 / (math.pi * 91)) ** (1 / 3)
@@ -57,38 +57,3 @@ def test_blocks_join_to_the_whole():
     blocks = list(iter_voxel_blocks(positions, BOX, DIAMETER, 25, block=3))
     assert [len(block) for block in blocks] == [3, 3, 1]
     np.testing.assert_array_equal(np.concatenate(blocks), voxelise(positions, BOX, DIAMETER, 25))
-
-
-def test_a_soft_voxel_holds_the_share_of_it_inside_a_periodic_sphere():
-    # A sphere across a corner of the box; points 1/16 of a voxel apart are counted instead.
-    n, points = 16, 16
-    centre = np.array([0.3, 15.9, 6.2])
-    soft = soft_voxels(centre[None, None], float(n), DIAMETER, n)[0] / 255
-    fine = brute_force(centre[None], float(n), DIAMETER, n * points)
-    share = fine.reshape(n, points, n, points, n, points).mean((1, 3, 5))
-    assert np.abs(soft - share).max() < 0.015
-    edge = (share > 0) & (share < 1)
-    assert np.sqrt(np.mean((soft - share)[edge] ** 2)) < 0.005
-
-
-@pytest.mark.parametrize("n", [75, 150])
-def test_soft_voxels_hold_the_volume_of_the_spheres(n):
-    positions = np.random.default_rng(1).uniform(0, BOX, (30, 1, 3))
-    filled = soft_voxels(positions, BOX, DIAMETER, n).sum((1, 2, 3), dtype=float) / 255
-    volume = math.pi / 6 * (DIAMETER * n / BOX) ** 3
-    np.testing.assert_allclose(filled, volume, rtol=2e-3)
-    assert filled.mean() == pytest.approx(volume, rel=3e-4)
-
-
-def test_soft_images_shift_and_turn_with_the_structure():
-    positions = np.random.default_rng(2).uniform(0, 20, (1, 3, 3))
-    image = soft_voxels(positions, 20.0, 6.0, 20)[0].astype(int)
-    shifted = soft_voxels((positions + np.array([3, 0, 7])) % 20, 20.0, 6.0, 20)[0]
-    assert np.abs(shifted - np.roll(image, (7, 0, 3), (0, 1, 2))).max() <= 1
-    turned = soft_voxels(positions[..., [1, 2, 0]], 20.0, 6.0, 20)[0]
-    assert np.abs(turned - image.transpose(2, 0, 1)).max() <= 1
-
-
-def test_touching_spheres_do_not_overfill_a_voxel():
-    positions = np.array([[[5.0, 5.0, 5.0], [9.0, 5.0, 5.0], [7.0, 5.0, 5.0]]])
-    assert soft_voxels(positions, 12.0, 4.0, 12).max() == 255

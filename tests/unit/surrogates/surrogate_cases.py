@@ -11,7 +11,6 @@ from morphion.config.surrogates import (
     GraphTraining,
     PaperNetwork,
     PeriodicNetwork,
-    PeriodicStage,
     PeriodicTraining,
     ResistorNetwork,
     ResistorTraining,
@@ -75,7 +74,8 @@ def networks(training=TRAINING):
     return {
         "periodic": PeriodicNetwork(
             kind="periodic",
-            stages=(PeriodicStage(pool=5, filters=4, kernels=(3, 3)),),
+            filters=4,
+            kernels=(3, 3),
             neurons=8,
             training=PeriodicTraining(**dense.model_dump()),
         ),

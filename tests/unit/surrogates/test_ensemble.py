@@ -42,7 +42,7 @@ def test_every_kind_trains_as_an_ensemble_of_different_members(tmp_path, dataset
     members = surrogate._model.members
     inputs = surrogate._sees.of(positions, BOX, DIAMETER, torch.device("cpu"))
     with torch.inference_mode():
-        each = torch.stack([member(inputs) for member in members]).numpy()
+        each = torch.stack([member.diffusivity(member(inputs)) for member in members]).numpy()
     assert (each[0] != each[1]).all()
     prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
     np.testing.assert_allclose(prediction, each.mean(axis=0), rtol=1e-5)

@@ -1,88 +1,89 @@
-"""The periodic network is exactly invariant, and starts from what it can know."""
+"""The periodic network is exactly invariant, and its tensor turns with the structure."""
 
 import numpy as np
 import pytest
 import torch
 
-from morphion.config.surrogates import PeriodicNetwork, PeriodicStage, PeriodicTraining
+from morphion.config.surrogates import PeriodicNetwork, PeriodicTraining
 from morphion.errors import SurrogateError
-from morphion.structures.voxels import soft_voxels, voxelise
-from morphion.surrogates.build import build
-from morphion.surrogates.cube import SYMMETRIES, orbits, polyphase, pool
-from morphion.surrogates.metrics import pearson
+from morphion.surrogates.build import build, representation
+from morphion.surrogates.cells import draw_cells
+from morphion.surrogates.cube import SYMMETRIES, orbits, polyphase
 
-DIAMETER = 9.602432
-ONE_STAGE = (PeriodicStage(pool=3, filters=4, kernels=(5, 3)),)
-PYRAMID = (
-    PeriodicStage(pool=3, filters=4, kernels=(5, 3)),
-    PeriodicStage(pool=5, filters=6, kernels=(3,)),
-)
+DIAMETER, BOX = 9.602432, 75.0
+CPU = torch.device("cpu")
 
 
-def network(stages, voxels, image="soft", **changes):
-    """A network as training leaves one: calibrated, and with no weight at 0."""
-    block = PeriodicNetwork(kind="periodic", stages=stages, image=image, neurons=8, **changes)
-    model = build(block, voxels)
+def structures(count, seed=0):
+    return np.random.default_rng(seed).uniform(0, BOX, (count, 91, 3))
+
+
+def network(image="soft", **changes):
+    """A network as training leaves one: calibrated, and with no weight at 0; and its inputs."""
+    block = PeriodicNetwork(kind="periodic", image=image, filters=6, neurons=8, **changes)
+    sees = representation(block, 75)
+    model = build(block, sees.size)
     generator = torch.Generator().manual_seed(5)
     model.initialise(generator)
-    images, diffusivity = structures(8, voxels)[image][:, None], np.linspace(0.4, 0.7, 8)
-    filled = images.float()
-    model.set_normalisation((filled.mean().numpy(), filled.std().numpy()), diffusivity)
-    model.calibrate([(np.arange(8), lambda: images)], diffusivity)
+    cells = sees.of(structures(8, 1), BOX, DIAMETER, CPU)
+    diffusivity = np.linspace(0.4, 0.7, 8)
+    moments = (
+        part((0, 2, 3, 4), keepdim=True).numpy() for part in (cells.float().mean, cells.float().std)
+    )
+    model.set_normalisation(tuple(moments), diffusivity)
+    model.calibrate([(np.arange(8), lambda: cells)], diffusivity)
     with torch.no_grad():
+        found = model.diffusivity(model(cells)).double()
+        assert found.log().mean().item() == pytest.approx(np.log(diffusivity).mean(), abs=1e-5)
         for weights in model.parameters():
             weights.add_(0.1 * torch.randn(weights.shape, generator=generator))
-    return model.eval()
+
+    def predict(positions):
+        with torch.inference_mode():
+            return torch.cat(
+                [model(sees.of(p, BOX, DIAMETER, CPU)) for p in np.array_split(positions, 6)]
+            ).double()
+
+    return model.eval(), predict
 
 
-def structures(count, voxels, seed=0, particles=91):
-    """Images of random structures, uint8 [count, 1, n, n, n]: one binary and one soft set."""
-    positions = np.random.default_rng(seed).uniform(0, voxels, (count, particles, 3))
-    return {
-        "binary": torch.from_numpy(voxelise(positions, voxels, DIAMETER, voxels).view(np.uint8)),
-        "soft": torch.from_numpy(soft_voxels(positions, voxels, DIAMETER, voxels)),
-    }
-
-
-def moved(image, shift, symmetry):
-    """An image [n, n, n] shifted by whole voxels, then turned or mirrored."""
+def turned(positions, symmetry, shift):
+    """Positions after a symmetry of the cube and a shift by whole voxels."""
     axes, signs = SYMMETRIES[symmetry]
-    turned = image.roll(tuple(shift), (0, 1, 2)).permute(*axes)
-    return turned.flip([axis for axis, sign in enumerate(signs) if sign == -1])
+    return (positions[:, list(axes)] * np.array(signs) + shift) % BOX
 
 
 @pytest.mark.parametrize("image", ["binary", "soft"])
-@pytest.mark.parametrize("stages", [ONE_STAGE, PYRAMID])
-def test_any_shift_and_any_symmetry_leave_the_prediction_unchanged(stages, image):
-    model = network(stages, 75, image)
+@pytest.mark.parametrize("cell", [3, 5])
+def test_any_shift_and_any_symmetry_leave_the_prediction_unchanged(image, cell):
+    model, predict = network(image, cell=cell)
     rng = np.random.default_rng(2)
-    one = structures(1, 75)[image][0]
-    views = [moved(one, rng.integers(75, size=3), symmetry) for symmetry in range(48)]
-    other = structures(1, 75, seed=1)[image]
-    batch = torch.cat((one[None], other, torch.stack(views)))[:, None]
-    with torch.inference_mode():
-        found = torch.cat([model(part) for part in batch.split(10)]).double()
+    one, other = structures(2)
+    views = [turned(one, symmetry, rng.integers(75, size=3)) for symmetry in range(48)]
+    output = predict(np.stack([one, other, *views]))
+    found = model.diffusivity(output)
     assert abs(found[1] / found[0] - 1) > 1e-3, "the network does not see the structure"
     torch.testing.assert_close(found[2:], found[:1].expand(48), rtol=1e-5, atol=0)
+    for symmetry, tensor in enumerate(output[2:]):
+        axes, signs = SYMMETRIES[symmetry]
+        matrix = torch.eye(3, dtype=torch.float64)[list(axes)] * torch.tensor(signs)[:, None]
+        expected = matrix @ output[0] @ matrix.T
+        torch.testing.assert_close(tensor, expected, rtol=0, atol=1e-5 * found[0].item())
 
 
 def test_every_shift_along_the_axes_and_diagonals_leaves_the_prediction_unchanged():
-    model = network((PeriodicStage(pool=5, filters=4, kernels=(3, 3)),), 75, "binary")
-    one = structures(1, 75)["binary"][0]
+    model, predict = network("binary")
+    one = structures(1)[0]
     shifts = [(i, j * i, k * i) for j, k in ((0, 0), (1, 2)) for i in range(75)]
-    views = torch.stack([one.roll(shift, (0, 1, 2)) for shift in shifts])[:, None]
-    with torch.inference_mode():
-        found = torch.cat([model(part) for part in views.split(25)])
+    found = model.diffusivity(predict(np.stack([(one + shift) % BOX for shift in shifts])))
     torch.testing.assert_close(found, found[:1].expand(150), rtol=1e-5, atol=0)
 
 
 def test_a_kernel_that_is_not_tied_would_be_seen_to_turn():
-    model = network(ONE_STAGE, 75)
-    convolution = model.stages[0].convolutions[0]
-    convolution.orbit = torch.arange(5**3).view(5, 5, 5) % 9
-    one = structures(1, 75)["soft"][0]
-    with torch.inference_mode():
-        before, after = model(torch.stack((one, one.flip(0)))[:, None])
+    model, predict = network()
+    model.convolutions[0].orbit = torch.arange(3**3).view(3, 3, 3) % 4
+    one = structures(1)[0]
+    before, after = model.diffusivity(predict(np.stack([one, (-one) % BOX])))
     assert abs(after / before - 1) > 1e-4
 
 
@@ -98,59 +99,49 @@ def test_orbits_are_those_of_the_cubes_symmetries(edge, sizes):
     assert len({(*sorted(a), o) for a, o in zip(away.T, found.ravel(), strict=True)}) == len(sizes)
 
 
-def test_a_shifted_or_mirrored_image_chooses_the_shifted_or_mirrored_grid():
-    image = structures(1, 30, particles=6)["soft"].float()
-    first = polyphase(image, 6)
-    shift = torch.tensor([4, 25, 8])
-    shifted = image.roll(tuple(shift.tolist()), (1, 2, 3))
-    assert torch.equal(polyphase(shifted, 6), (first + shift) % 6)
-    assert torch.equal(polyphase(image.flip((1, 2, 3)), 6), (-first) % 6)
-    torch.testing.assert_close(
-        pool(image, first, 3).sum((1, 2, 3)), image.sum((1, 2, 3)), rtol=0, atol=0
-    )
-    straight = torch.nn.functional.avg_pool3d(image[:, None], 3)[:, 0] * 27
-    torch.testing.assert_close(pool(image, torch.zeros_like(first), 3), straight)
+def test_shifted_or_mirrored_planes_choose_the_shifted_or_mirrored_grid():
+    planes = np.random.default_rng(3).integers(0, 1000, 30)
+    first = polyphase(planes, 6)
+    assert polyphase(np.roll(planes, 4), 6) == (first + 4) % 6
+    assert polyphase(planes[::-1].copy(), 6) == -first % 6
 
 
-def test_pools_that_do_not_divide_the_image_are_refused():
-    with pytest.raises(
-        SurrogateError,
-        match=r"3 x 5 = 15, do not divide geometry\.voxels = 24; .* \[1, 2, 3, 4, 6, 8, 12, 24\]",
-    ):
-        network(PYRAMID, 24)
+def test_cells_count_spheres_and_their_pairs_by_volume():
+    distance, radius = 11.0, 0.75 * DIAMETER
+    pair = np.array([[[20.3, 30.1, 40.7], [20.3, 30.1, 40.7 + distance]]])
+    soft = draw_cells(pair, BOX, DIAMETER, 75, 5, (0.5, 0.75), soft=True)[0]
+    found = soft.sum((1, 2, 3), dtype=float) * 5**3
+    # The lens that two spheres share.
+    lens = np.pi / 12 * (4 * radius + distance) * (2 * radius - distance) ** 2
+    edges = np.array([DIAMETER / 2, radius])
+    # A ramp from R - 1/2 to R + 1/2 holds more than the sphere: its surface is curved.
+    np.testing.assert_allclose(found[:2], 2 * 4 / 3 * np.pi * (edges**3 + edges / 4), rtol=3e-3)
+    assert found[2] == 0, "spheres that do not touch"
+    assert found[3] == pytest.approx(lens, rel=0.05)
+    binary = draw_cells(pair, BOX, DIAMETER, 75, 5, (0.5, 0.75), soft=False)[0]
+    np.testing.assert_allclose(binary.sum((1, 2, 3), dtype=float) * 5**3, found, rtol=0.05)
 
 
-def test_other_images_than_of_75_voxels_are_taken():
-    model = network((PeriodicStage(pool=2, filters=3, kernels=(3,)),), 16)
-    with torch.inference_mode():
-        assert model(torch.randint(0, 255, (2, 1, 16, 16, 16), dtype=torch.uint8)).shape == (2,)
+def test_a_sphere_that_meets_its_own_image_is_counted_with_it():
+    alone = np.full((1, 1, 3), 1.0)
+    drawn = draw_cells(alone, 8.0, 8.0, 8, 2, (0.5, 0.8), soft=True)[0]
+    assert drawn[1].sum() * 8 == pytest.approx(4 / 3 * np.pi * 6.4**3, rel=0.02)
+    assert drawn[3].sum() > 0
+
+
+@pytest.mark.parametrize(("voxels", "cell"), [(24, 5), (10, 5)])
+def test_cells_that_do_not_divide_the_image_are_refused(voxels, cell):
+    with pytest.raises(SurrogateError, match=rf"cell = {cell} does not divide .* = {voxels}"):
+        build(PeriodicNetwork(kind="periodic", cell=cell), voxels)
 
 
 def test_half_precision_changes_the_prediction_by_its_rounding_only():
-    model, image = network(PYRAMID, 75), structures(2, 75)["soft"][:, None]
-    with torch.inference_mode():
-        full = model(image)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            half = model(image)
-    torch.testing.assert_close(half, full, rtol=0.05, atol=0)
-    assert half.dtype == torch.float32
-
-
-def test_calibration_starts_from_a_linear_fit_of_the_training_set():
-    rng = np.random.default_rng(4)
-    images = [structures(8, 30, seed, particles=6)["soft"][:, None] for seed in range(8)]
-    stages = (PeriodicStage(pool=3, filters=8, kernels=(3, 3)),)
-    model = build(PeriodicNetwork(kind="periodic", stages=stages), 30)
-    model.initialise(torch.Generator().manual_seed(0))
-    # Something that an image knows: how much of it is filled.
-    filled = torch.cat(images).float().mean((1, 2, 3, 4)).numpy()
-    diffusivity = np.exp(filled / filled.std() * 0.3 + rng.normal(0, 0.01, 64))
-    model.set_normalisation((np.float32(10), np.float32(50)), diffusivity)
-    batches = [(np.arange(8 * k, 8 * k + 8), lambda k=k: images[k]) for k in range(8)]
-    model.calibrate(batches, diffusivity)
-    with torch.inference_mode():
-        found = torch.cat([model(batch) for batch in images]).numpy()
-    assert pearson(np.log(diffusivity), np.log(found)) > 0.95
+    model, predict = network()
+    positions = structures(6)
+    full = model.diffusivity(predict(positions))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = predict(positions)
+    torch.testing.assert_close(model.diffusivity(half), full, rtol=0.1, atol=0)
 
 
 def test_augmentation_that_could_change_nothing_is_refused():

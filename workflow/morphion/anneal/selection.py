@@ -42,8 +42,8 @@ def select(
     """Write the structures of a round's annealing that join the data, and a report.
 
     Of the maximisation, structures predicted above the data set's largest converged label,
-    uniform in prediction; of the minimisation, below the smallest. Each structure counts once,
-    and none that the data set has. If there are too few, ``anneal.on_short_selection`` decides:
+    uniform in prediction; of the minimisation, below the smallest; with ``anneal.selection`` all,
+    whatever their prediction. Each structure counts once, and none that the data set has. If there are too few, ``anneal.on_short_selection`` decides:
     filled with the highest (lowest) predictions that are left, or SelectionError.
 
     ``outputs`` are structure shards of equal size to within one, each a random mix; families are
@@ -69,7 +69,7 @@ def select(
                 f"of {len(evaluated)} evaluated structures none is left to label; give its "
                 f"annealing stores, or set anneal.{objective}.select to 0"
             )
-        threshold = labelled.greatest if objective == "maximise" else labelled.least
+        threshold = _threshold(config, objective, labelled, fresh.prediction)
         rows, table = choose_beyond(
             fresh.prediction,
             threshold,
@@ -176,6 +176,16 @@ def choose_beyond(
         }
     )
     return np.sort(np.concatenate([*rows, nearest])), table if len(beyond) else table[:1]
+
+
+def _threshold(config: Config, objective: str, labelled: Labelled, prediction: np.ndarray) -> float:
+    """D* beyond which predictions are drawn from: the extreme of the labels, or just before the
+    first of all predictions."""
+    maximise = objective == "maximise"
+    if config.anneal.selection == "beyond":
+        return labelled.greatest if maximise else labelled.least
+    first = prediction.min() if maximise else prediction.max()
+    return float(np.nextafter(first, -np.inf if maximise else np.inf))
 
 
 def _found(beyond: int, asked: int, threshold: float, best: float, maximise: bool) -> str:

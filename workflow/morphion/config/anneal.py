@@ -25,12 +25,17 @@ class Anneal(Block):
     steps_per_cycle: int = Field(2500, ge=1, description="attempted moves of a run in a cycle")
     maximise: Objective = Objective(runs=10, cycles=50, select=5000)
     minimise: Objective = Objective(runs=10, cycles=100, select=2280)
+    selection: Literal["beyond", "all"] = Field(
+        "beyond",
+        description="structures selected have predictions beyond the data's labels, as in the "
+        "paper, or all that the annealing reached",
+    )
     # The paper selects uniformly in prediction without saying how. Fifty bins resolve the spread
     # of a good network's errors and still hold a hundred of 5000 structures each.
     selection_bins: int = Field(
         50,
         ge=1,
-        description="equal-width bins of the prediction beyond the data, drawn from evenly",
+        description="equal-width bins of the prediction, drawn from evenly",
     )
     on_short_selection: Literal["fill", "error"] = Field(
         "fill",

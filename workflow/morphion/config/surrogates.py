@@ -61,17 +61,16 @@ class InvariantTraining(Training):
 
 
 class PeriodicTraining(InvariantTraining):
-    """The head sees means over the box magnified some thirty times: without a limit on the
-    gradient a first steep batch overshoots."""
+    """Conductances are exponentials: a limit on the gradient keeps a first steep batch from
+    overshooting."""
 
     learning_rate: float = Field(
-        5e-4, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
+        1e-2, gt=0, description="Adam's first rate; falls along a cosine to 1 % at max_epochs"
     )
-    batch_size: PositiveInt = Field(16, description="global batch, shared by all ranks")
-    max_epochs: PositiveInt = Field(25, description="passes over the training set at most")
-    patience: PositiveInt = Field(25, description="epochs without a better validation loss")
+    batch_size: PositiveInt = Field(8, description="global batch, shared by all ranks")
+    max_epochs: PositiveInt = Field(15, description="passes over the training set at most")
     max_gradient: float | None = Field(
-        0.1, gt=0, description="norm of the gradient above which it is scaled down; null: none"
+        1.0, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )
 
 
@@ -100,30 +99,28 @@ class PaperNetwork(NetworkBlock):
     training: Training = Training()
 
 
-class PeriodicStage(Block):
-    """Convolutions at one resolution of the periodic network."""
-
-    pool: PositiveInt = Field(description="edge of the cubes averaged before it, in its input")
-    filters: PositiveInt = Field(description="filters of each of its convolutions")
-    kernels: tuple[Literal[3, 5, 7], ...] = Field(
-        min_length=1, description="edge of each convolution's kernel"
-    )
-
-
 class PeriodicNetwork(NetworkBlock):
-    """Circular convolutions on the untiled image, exactly invariant to shifts by whole voxels and
-    to the symmetries of the cube."""
+    """Circular convolutions on an image of nested spheres and Kirchhoff's laws between its cells,
+    exactly invariant to shifts by whole voxels and to the symmetries of the cube."""
 
     kind: Literal["periodic"]
     image: Literal["soft", "binary"] = Field(
-        "soft", description="soft: the share of each voxel inside spheres; binary: of its centre"
+        "soft", description="soft: a sphere's surface is a voxel wide; binary: centres of voxels"
     )
-    stages: tuple[PeriodicStage, ...] = Field(
-        (PeriodicStage(pool=5, filters=32, kernels=(5, 3, 3)),),
+    radii: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.5, 0.62, 0.75, 0.9),
         min_length=1,
-        description="from fine to coarse; the product of their pools divides the voxels",
+        description="radii of the spheres around each particle, sphere diameters",
     )
-    neurons: PositiveInt = Field(64, description="neurons of the dense layer")
+    cell: PositiveInt = Field(5, description="edge of a cell, voxels; it divides the voxels")
+    filters: PositiveInt = Field(32, description="filters of each convolution between cells")
+    kernels: tuple[Literal[1, 3, 5], ...] = Field(
+        (3, 3, 3), min_length=1, description="edge of each convolution's kernel, cells"
+    )
+    neurons: PositiveInt = Field(32, description="neurons that see a face between two cells")
+    tensor_weight: float = Field(
+        1.0, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
+    )
     training: PeriodicTraining = PeriodicTraining()
 
 

@@ -14,6 +14,7 @@ from morphion.config.surrogates import (
     TreesNetwork,
 )
 from morphion.surrogates.boosting import Boosting
+from morphion.surrogates.cells import Cells
 from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.graph import Messages
 from morphion.surrogates.loop import Loop
@@ -43,7 +44,7 @@ class Kind:
 _KINDS: dict[type, Kind] = {
     PaperNetwork: Kind(lambda b, voxels: VoxelImages(voxels, 27 if b.tiled else 1), PaperCNN),
     PeriodicNetwork: Kind(
-        lambda b, voxels: VoxelImages(voxels, soft=b.image == "soft"), PeriodicCNN
+        lambda b, voxels: Cells(voxels, b.cell, b.radii, soft=b.image == "soft"), PeriodicCNN
     ),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
     ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
@@ -62,8 +63,7 @@ def build(block: Network, size: int) -> Surrogate3D:
     block has several members.
 
     ``size`` is that of its representation: the voxels along an image's edge, or the entries of a
-    descriptor. Raises SurrogateError if the stages of a periodic network do not
-    divide the image.
+    descriptor. Raises SurrogateError if the cells of a periodic network do not divide the image.
     """
     make = _KINDS[type(block)].make
     if block.members > 1:

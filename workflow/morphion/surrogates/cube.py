@@ -9,7 +9,7 @@ turned or mirrored grid, and the pooled image is the same but for whole cells an
 import itertools
 
 import numpy as np
-import torch
+from numba import njit
 
 # Each of the 48 symmetries of the cube: a permutation of the axes and a sign for each.
 SYMMETRIES = tuple(
@@ -35,33 +35,22 @@ def orbits(edge: int) -> np.ndarray:
     return np.unique(np.min(images, axis=0), return_inverse=True)[1].reshape(numbers.shape)
 
 
-def polyphase(image: torch.Tensor, stride: int) -> torch.Tensor:
-    """First voxel of the cells along each axis, int64 [B, 3], of images float32 [B, n, n, n].
+@njit(cache=True)
+def polyphase(planes, stride):
+    """First plane of the slabs along an axis from the sums over its planes, int64 [n].
 
-    Of the ``stride`` ways to divide the planes normal to an axis into slabs of that thickness it
-    takes the one with the largest sum of squares over slabs. The sums of binary images and of soft
-    ones, whole numbers up to 255, are exact up to 75 voxels, so that rounding never decides; two
-    grids tie exactly in some of a hundred thousand structures, and then the first is taken.
+    Of the ``stride`` ways to divide the planes into slabs of that thickness it takes the one with
+    the largest sum of squares over slabs. Sums of integers are exact, so that rounding never
+    decides; where two grids tie the first is taken.
     """
-    along_z = image.sum(3)
-    planes = torch.stack((along_z.sum(2), along_z.sum(1), image.sum(1).sum(1)), 1).double()
-    slabs = [
-        planes.roll(-first, -1).unflatten(-1, (-1, stride)).sum(-1).square().sum(-1)
-        for first in range(stride)
-    ]
-    return torch.stack(slabs, -1).argmax(-1)
-
-
-def pool(image: torch.Tensor, first: torch.Tensor, width: int) -> torch.Tensor:
-    """Sums over cubes of ``width`` voxels of periodic images [B, n, n, n], [B, m, m, m].
-
-    ``first`` [B, 3] is the voxel at which the first cube of each structure begins along z, y, x.
-    """
-    batch, n = len(image), image.shape[-1]
-    voxel = torch.arange(n, device=image.device)
-    cell = (voxel - first[..., None]) % n // width
-    window = torch.nn.functional.one_hot(cell, n // width).to(image.dtype)
-    z, y, x = window.unbind(1)
-    slabs = (z.mT @ image.view(batch, n, n * n)).view(batch, -1, n, n)
-    rods = y.mT[:, None] @ slabs
-    return (rods.flatten(1, 2) @ x).view(batch, *(n // width,) * 3)
+    n, best, largest = len(planes), 0, -1
+    for first in range(stride):
+        squares = 0
+        for slab in range(n // stride):
+            total = 0
+            for plane in range(stride):
+                total += planes[(first + slab * stride + plane) % n]
+            squares += total * total
+        if squares > largest:
+            best, largest = first, squares
+    return best

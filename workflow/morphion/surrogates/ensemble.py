@@ -49,6 +49,9 @@ class Ensemble(Surrogate3D):
         """What each member returns, [members, B, ...]."""
         return torch.stack([member(inputs) for member in self.members])
 
+    def learners(self) -> Sequence[nn.Module]:
+        return list(self.members)
+
     def mean(self, output: torch.Tensor) -> torch.Tensor:
         return output.mean(0)
 

@@ -112,7 +112,8 @@ class Loop:
         self._training, self._stream, self._partial = training, stream, partial
         self._on_step, self._on_epoch = on_step, on_epoch
         self._precision = Precision(ranks.device, training.precision)
-        self._optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+        groups = [{"params": list(part.parameters())} for part in model.learners()]
+        self._optimiser = torch.optim.Adam(groups, lr=training.learning_rate)
         decay = training.weight_average
         self._average = None if decay is None else averaged(model, decay)
         self._steps = math.ceil(len(train_rows) / training.batch_size)
@@ -227,8 +228,10 @@ class Loop:
             output = self._network(inputs)
         loss = weight * self._model.errors(output, *targets).sum()
         self._optimiser.zero_grad(set_to_none=True)
-        # DDP averages gradients over ranks; a rank may hold more of the batch than another.
-        self._precision.backward(loss * (ranks.count / len(batch)))
+        # DDP averages gradients over ranks, of which one may hold more of the batch than another;
+        # the errors are a mean over learners, each of which is to learn as it would alone.
+        learners = len(self._optimiser.param_groups)
+        self._precision.backward(loss * (ranks.count * learners / len(batch)))
         total, stops = ranks.sum([loss.item(), float(self._terminated)])
         if not math.isfinite(total):
             raise SurrogateError(

@@ -6,8 +6,7 @@ untrained network (f = 0) predicts the geometric mean, and equal steps of f are 
 changes, which the several-fold range of D* within a data set calls for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -57,6 +56,10 @@ class Surrogate3D(nn.Module):
         ``diffusivity`` [S] is the D* of all structures.
         """
 
+    def learners(self) -> Sequence[nn.Module]:
+        """Networks that learn apart from each other: the members of an ensemble, or itself."""
+        return [self]
+
     def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
         """D* [B] in what ``forward`` returned."""
         return output
@@ -91,67 +94,48 @@ class Surrogate3D(nn.Module):
                     nn.init.zeros_(module.bias)
 
 
-class Standardised(nn.Module):
-    """Features [..., F] less their mean over their standard deviation, both taken once from a
-    batch (see ``measuring``)."""
+class TensorNetwork(Surrogate3D):
+    """A network whose output is the tensor D*_ab, float32 [B, 3, 3].
 
-    def __init__(self, features: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
-        self.measuring = False
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self.measuring:
-            rows = values.flatten(0, -2)
-            scale = rows.std(0)
-            self.mean.copy_(rows.mean(0))
-            # A feature that is hardly ever active must not blow up its first signs of life.
-            self.scale.copy_(torch.maximum(scale, 1e-2 * scale.mean()).clamp_min(1e-6))
-        return (values - self.mean) / self.scale
-
-
-@contextmanager
-def measuring(network: nn.Module) -> Iterator[None]:
-    """Within it, layers that standardise take their constants from the batch that passes."""
-    layers = [module for module in network.modules() if hasattr(module, "measuring")]
-    for layer in layers:
-        layer.measuring = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.measuring = False
-
-
-def ridge(
-    features: np.ndarray, targets: np.ndarray, groups: np.ndarray, folds: int = 6
-) -> tuple[np.ndarray, float]:
-    """Weights float64 [F] and intercept of a ridge regression of targets [S] on features [S, F].
-
-    The penalty is the one of a decade grid with the smallest error in cross-validation; rows of
-    one group (views of one structure) stay in one fold.
+    ``tensor_weight`` is the weight of the tensor's elements in the loss beside their mean.
     """
-    fold = np.unique(groups, return_inverse=True)[1] % folds
 
-    def solve(rows: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-        centre, mean = features[rows].mean(axis=0), targets[rows].mean()
-        x = features[rows] - centre
-        gram = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
-        weights = np.linalg.solve(gram, x.T @ (targets[rows] - mean))
-        return weights, float(mean - centre @ weights)
+    has_tensor = True
 
-    def error(penalty: float) -> float:
-        total = 0.0
-        for left_out in np.unique(fold):
-            rest = fold != left_out
-            if rest.any():
-                weights, intercept = solve(rest, penalty)
-                total += np.sum((features[~rest] @ weights + intercept - targets[~rest]) ** 2)
-        return total
+    def __init__(self, input_shape: tuple[int, ...], tensor_weight: float):
+        super().__init__(input_shape)
+        self._tensor_weight = tensor_weight
+        self.register_buffer("unit", torch.ones(()))
 
-    everything = np.ones(len(targets), dtype=bool)
-    return solve(everything, min(10.0 ** np.arange(-3, 4), key=error))
+    def match_mean(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
+        """Scale ``unit``, a factor of the output, until the mean of ln D* is that of the labels."""
+        with torch.no_grad():
+            ratios = [
+                np.log(diffusivity[rows] / self.diffusivity(self(inputs())).double().cpu().numpy())
+                for rows, inputs in batches
+            ]
+            self.unit.mul_(float(np.exp(np.mean(np.concatenate(ratios)))))
+
+    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
+        return output.diagonal(dim1=1, dim2=2).mean(1)
+
+    def errors(
+        self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
+    ) -> torch.Tensor:
+        """Squared error of ln D*, and with the weight of the tensor those of its elements.
+
+        Diagonal elements count by their logarithms, the others over the root of the two diagonal
+        elements of their row and column.
+        """
+        mean = (torch.log(self.diffusivity(output)) - torch.log(diffusivity)).square()
+        # An element that a walk found to be 0 has no logarithm.
+        size = tensor.diagonal(dim1=1, dim2=2).clamp_min(1e-6)
+        diagonal = torch.log(output.diagonal(dim1=1, dim2=2)) - torch.log(size)
+        norm = torch.sqrt(size[:, :, None] * size[:, None, :])
+        rows, columns = torch.triu_indices(3, 3, 1)
+        mixed = ((output - tensor) / norm)[:, rows, columns]
+        parts = diagonal.square().mean(1) + mixed.square().mean(1)
+        return mean + self._tensor_weight * parts
 
 
 def dense(inputs: int, neurons: tuple[int, ...]) -> nn.Sequential:

@@ -32,12 +32,12 @@ class Precision:
         self.scaler.scale(loss).backward()
 
     def step(self, optimiser: torch.optim.Optimizer, max_gradient: float | None) -> None:
-        """One step of the optimiser, its gradient no longer than ``max_gradient``; skipped where
-        scaled gradients overflowed."""
+        """One step of the optimiser, the gradient of each of its groups no longer than
+        ``max_gradient``; skipped where scaled gradients overflowed."""
         if max_gradient is not None:
             self.scaler.unscale_(optimiser)
-            parameters = [p for group in optimiser.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, max_gradient)
+            for group in optimiser.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], max_gradient)
         self.scaler.step(optimiser)
         self.scaler.update()
 

@@ -12,14 +12,13 @@ import torch
 
 from morphion.config.surrogates import DenseNetwork
 from morphion.structures.descriptors import mean_nearest_distances, radial_distributions
-from morphion.structures.voxels import iter_voxel_blocks, soft_voxels, voxelise
+from morphion.structures.voxels import iter_voxel_blocks, voxelise
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
 from morphion.surrogates.pairs import Graph, build_graph
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
 _VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
-_MEASURED_IMAGES = 64  # of the training set, for the mean and deviation of soft voxels
 
 
 class Representation(ABC):
@@ -51,19 +50,18 @@ class Representation(ABC):
 
 
 class VoxelImages(Representation):
-    """Images [B, 1, n, n, n] uint8, binary or soft; the network repeats each ``copies`` times."""
+    """Binary images [B, 1, n, n, n] uint8; the network repeats each ``copies`` times."""
 
     # Convolutions are 1.3 to 2 times as fast with the channels innermost.
     memory_format = torch.channels_last_3d
 
-    def __init__(self, voxels: int, copies: int = 1, *, soft: bool = False):
-        self.size, self._copies, self._soft = voxels, copies, soft
+    def __init__(self, voxels: int, copies: int = 1):
+        self.size, self._copies = voxels, copies
 
     def of(
         self, positions: np.ndarray, box_length: float, diameter: float, device: torch.device
     ) -> torch.Tensor:
-        draw = soft_voxels if self._soft else voxelise
-        images = draw(positions, box_length, diameter, self.size).view(np.uint8)
+        images = voxelise(positions, box_length, diameter, self.size).view(np.uint8)
         # One channel: innermost or not is a matter of strides, which need no copy.
         return torch.from_numpy(images)[..., None].permute(0, 4, 1, 2, 3).to(device)
 
@@ -72,8 +70,6 @@ class VoxelImages(Representation):
         return max(1, limit // (self._copies * self.size**3))
 
     def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
-        if self._soft:
-            return _SoftInputs(self, data, device)
         return _ImageInputs(self, data, key, device)
 
 
@@ -158,23 +154,6 @@ class _ImageInputs:
             source = source_indices(*moves, self._images.voxels)
         images = self._images.batch(torch.from_numpy(rows).to(self._device), source)
         return images.to(memory_format=self._format)
-
-
-class _SoftInputs:
-    """Soft images, drawn anew for each batch: kept, they would need a byte a voxel."""
-
-    def __init__(self, images: VoxelImages, data: Labelled, device: torch.device):
-        self._images, self._data, self._device = images, data, device
-
-    def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of a voxel over images of ``rows``, of some if many."""
-        some = rows[:: max(1, len(rows) // _MEASURED_IMAGES)]
-        values = self.batch(some, None).cpu().numpy()
-        return np.float32(values.mean(dtype=np.float64)), np.float32(values.std(dtype=np.float64))
-
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Images [B, 1, n, n, n] uint8; nothing is augmented: the network is invariant."""
-        return self._images.of(self._data.positions[rows], *self._data.lengths, self._device)
 
 
 class _DescriptorInputs:

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
-from morphion.surrogates.networks import Batch, Surrogate3D
+from morphion.surrogates.networks import Batch, TensorNetwork
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.surroundings import (
     Standardised,
@@ -79,16 +79,14 @@ def dissipation(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     return total.index_add(0, graph.structure, power)
 
 
-class Resistors(Surrogate3D):
+class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
     OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
-    has_tensor = True
 
     def __init__(self, block: ResistorNetwork):
-        super().__init__(())
+        super().__init__((), block.tensor_weight)
         self._near, self._far = block.near, block.cutoff
-        self._tensor_weight = block.tensor_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
         features, channels, neurons = block.radial + 2, block.channels, block.neurons
         self.to_particle = nn.Linear(features, channels, bias=False)
@@ -110,7 +108,6 @@ class Resistors(Surrogate3D):
         self.occupancy = nn.Linear(neurons, 1)
         # Logarithms of k_0 and z_0.
         self.solvent = nn.Parameter(torch.tensor([-6.0, -6.0]))
-        self.register_buffer("unit", torch.ones(()))
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -123,12 +120,7 @@ class Resistors(Surrogate3D):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
-        with torch.no_grad():
-            ratios = [
-                np.log(diffusivity[rows] / self.diffusivity(self(inputs())).double().cpu().numpy())
-                for rows, inputs in batches
-            ]
-            self.unit.mul_(float(np.exp(np.mean(np.concatenate(ratios)))))
+        self.match_mean(batches, diffusivity)
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
@@ -140,27 +132,6 @@ class Resistors(Surrogate3D):
         k_0, z_0 = graph.volume * torch.exp(self.solvent)
         numerator = power + k_0 * torch.eye(3, device=power.device)
         return self.unit * numerator / (occupancy + z_0)[:, None, None]
-
-    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
-        return output.diagonal(dim1=1, dim2=2).mean(1)
-
-    def errors(
-        self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
-    ) -> torch.Tensor:
-        """Squared error of ln D*, and with the weight of the tensor those of its elements.
-
-        Diagonal elements count by their logarithms, the others over the root of the two diagonal
-        elements of their row and column.
-        """
-        mean = (torch.log(self.diffusivity(output)) - torch.log(diffusivity)).square()
-        # An element that a walk found to be 0 has no logarithm.
-        size = tensor.diagonal(dim1=1, dim2=2).clamp_min(1e-6)
-        diagonal = torch.log(output.diagonal(dim1=1, dim2=2)) - torch.log(size)
-        norm = torch.sqrt(size[:, :, None] * size[:, None, :])
-        rows, columns = torch.triu_indices(3, 3, 1)
-        mixed = ((output - tensor) / norm)[:, rows, columns]
-        parts = diagonal.square().mean(1) + mixed.square().mean(1)
-        return mean + self._tensor_weight * parts
 
     def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """g of all pairs [E], and what particles know of their surroundings [count, C]."""
