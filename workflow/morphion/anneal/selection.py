@@ -43,8 +43,9 @@ def select(
 
     Of the maximisation, structures predicted above the data set's largest converged label,
     uniform in prediction; of the minimisation, below the smallest; with ``anneal.selection`` all,
-    whatever their prediction. Each structure counts once, and none that the data set has. If there are too few, ``anneal.on_short_selection`` decides:
-    filled with the highest (lowest) predictions that are left, or SelectionError.
+    whatever their prediction. Each structure counts once, and none that the data set has. If
+    there are too few, ``anneal.on_short_selection`` decides: filled with the highest (lowest)
+    predictions that are left, or SelectionError.
 
     ``outputs`` are structure shards of equal size to within one, each a random mix; families are
     ``maximised`` and ``minimised``, the variant is the round, and the group names the run.

@@ -35,8 +35,9 @@ def flops_per_structure(
     """Mean over structures ``positions`` [B, N, 3] of what a prediction of each takes.
 
     Products of matrices, convolutions, and Cholesky factorisations with their substitutions, a
-    multiplication and an addition being two. Element by element work, conjugate gradients, voxelising
-    and the search for neighbours are not counted. NaN for a surrogate that does none of it, such as trees.
+    multiplication and an addition being two. Element by element work, conjugate gradients,
+    voxelising and the search for neighbours are not counted. NaN for a surrogate that does none
+    of it, such as trees.
     """
     with FlopCounterMode(display=False, custom_mapping=_SOLVES) as counter:
         surrogate.predict(positions, box_length, diameter)
