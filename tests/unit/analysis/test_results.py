@@ -36,6 +36,7 @@ def inputs(run, tmp_path):
         ]
     ).to_csv(named["speed"])
     left = {"network": "paper", "training_structures": 4096, "max_epochs": 10}
+    left |= {"seconds_single": 0.3, "seconds_batched": 0.25, "batch_predicted": 8}
     pd.DataFrame([left | {"seconds_per_sample": 1.5, "hours": 17.07}]).to_csv(named["left_out"])
     training, curves = tmp_path / "training.png", tmp_path / "learning_curves.png"
     overview.training_figure({"periodic": run.history}, training)
@@ -51,6 +52,7 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert f"| test | {test.loc['test'].mse:.3g} [" in text
     assert "| paper | 4096 | needs a GPU |" in text
     assert "needs a GPU: 1.5 s a sample measured here, 17.1 h for 4096 structures" in text
+    assert "for 4096 structures and 10 epochs |  | 300 ms | 250 ms (8) |" in text
     assert "| periodic | 1234 | 2e+06 | 90 s on 1 x cpu | 9 | 2 ms | 1 ms (64) |" in text
     ratio = text.split("`paper-20` over each")[1]
     assert "| 250 | 500 |" in ratio  # 0.5 s over 2 ms, and over 1 ms

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from morphion import store
+from morphion.analysis.speed import prediction_times
 from morphion.analysis.tables import write_table
 from morphion.config import Config
 from morphion.errors import MorphionError
@@ -60,21 +61,31 @@ def left_out_table(dataset: Path, networks: Sequence[str], config: Config, outpu
     """Write how long the trainings would take here that a run without a GPU leaves out.
 
     ``networks`` are their names (``Surrogates.network``). Each network takes a few steps of its
-    training now; ``hours`` is for all epochs it may take, without validation.
+    training now and predicts on the CPU; ``hours`` is for all epochs it may take, without
+    validation.
     """
     if not networks:
         raise MorphionError(f"{output}: the table of what is left out needs at least one training")
-    split = store.load(dataset, kind="dataset", names=("split_random",)).split_random.values
+    data = store.load(dataset, kind="dataset", names=("split_random", "positions"))
+    lengths = (data.attrs["box_length"], data.attrs["diameter"])
     speeds: dict[str, float] = {}
+    predictions: dict[str, dict[str, float]] = {}
     rows = []
     for name in networks:
         key = name.partition("-")[0]
         if key not in speeds:
             with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
                 measured = trial(config, dataset, key, Path(folder), batch=_TRIAL_BATCH)
-            speeds[key] = 1 / measured.samples_per_second
+                speeds[key] = 1 / measured.samples_per_second
+                surrogate = Surrogate.load(measured.model, "cpu")
+                times = prediction_times(surrogate, data.positions.values[:64], *lengths)
+            predictions[key] = {
+                "seconds_single": times[0]["seconds_per_prediction"],
+                "seconds_batched": times[-1]["seconds_per_prediction"],
+                "batch_predicted": times[-1]["batch"],
+            }
         training = config.surrogates.network(name).training
-        structures = training.structures or int((split == "train").sum())
+        structures = training.structures or int((data.split_random.values == "train").sum())
         rows.append(
             {
                 "network": name,
@@ -82,6 +93,7 @@ def left_out_table(dataset: Path, networks: Sequence[str], config: Config, outpu
                 "max_epochs": training.max_epochs,
                 "seconds_per_sample": speeds[key],
                 "hours": speeds[key] * structures * training.max_epochs / 3600,
+                **predictions[key],
                 "batch": _TRIAL_BATCH,
                 "threads": torch.get_num_threads(),
                 "processor": hardware()["processor"],

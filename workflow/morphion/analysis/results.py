@@ -122,7 +122,9 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
             f"{_time(3600 * row.hours)} for {row.training_structures} structures and "
             f"{row.max_epochs} epochs"
         )
-        rows.append([row.network, "", "", estimate, *[""] * (len(head) - 4)])
+        times = {"cpu": [_time(row.seconds_single), _batched(row)]}
+        cells = [cell for device in devices for cell in times.get(device, ["", ""])]
+        rows.append([row.network, "", "", estimate, "", *cells])
     where = "; ".join(
         f"{device}: {part.processor}" + (f", {part.threads} threads" if device == "cpu" else "")
         for device, part in ((d, speed[speed.device == d].iloc[0]) for d in devices)
@@ -271,6 +273,7 @@ def _scores(row: pd.Series) -> list[str]:
 
 def _left_out(path: Path | None) -> pd.DataFrame:
     columns = ("network", "training_structures", "max_epochs", "seconds_per_sample", "hours")
+    columns += ("seconds_single", "seconds_batched", "batch_predicted")
     return pd.DataFrame(columns=list(columns)) if path is None else read_table(path, columns)
 
 
@@ -288,6 +291,10 @@ def _interval(row: pd.Series, name: str, digits: int = 3) -> str:
         return ""
     value, low, high = (f"{row[f'{name}{limit}']:.{digits}g}" for limit in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
+
+
+def _batched(row: pd.Series) -> str:
+    return f"{_time(row.seconds_batched)} ({row.batch_predicted})"
 
 
 def _number(value: float) -> str:
