@@ -95,6 +95,10 @@ def test_isolated_site_and_lattice_that_does_not_conduct_have_a_transient():
     diffusivity[2:6, 3:7, 4:9] = 1.0
     closed = transient(Lattice.from_fields(diffusivity, np.zeros((16, 16, 16)), 1.0))
     assert (closed.diffusivity > 0).all()
+    assert not closed.conducts
+    # Open along one axis is open.
+    diffusivity[:, 3:7, 4:9] = 1.0
+    assert transient(Lattice.from_fields(diffusivity, np.zeros((16, 16, 16)), 1.0)).conducts
     assert np.isfinite(closed.settled(1e-3, 1e-3))
 
 

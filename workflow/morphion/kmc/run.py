@@ -27,6 +27,11 @@ _STDERR_MARGIN = 2.0
 # With a control: standard errors by which D from the walkers' plain displacements may be off.
 _PLAIN_MARGIN = 4.0
 
+# No number of hops finds the diffusivity of a lattice without a way through: few of them show that
+# it is small.
+_CLOSED_SHARE = 1e-3
+_CLOSED = "the lattice has no way through that conducts: its diffusivity is not told from zero"
+
 
 @dataclass(frozen=True)
 class KmcResult:
@@ -186,8 +191,12 @@ def _steps(
     if summary.hop_rate == 0:
         return _immobile(summary, walkers or 0)
     controlled = control is not None
+    if not known.conducts:
+        max_hops *= _CLOSED_SHARE
     pilot = yield from run_pilot(summary, known, key, max_hops, controlled)
     plan = make_plan(summary, known, pilot, target_relative_error, walkers, max_hops, controlled)
+    if not known.conducts:
+        plan = replace(plan, reason=_CLOSED)
     walked = yield WalkRequest(key, 0, plan.walkers, plan.sample_interval, plan.samples)
     return _result(summary, control, plan, pilot, walked, target_relative_error)
 

@@ -45,11 +45,14 @@ class Transient:
     times, weights : float64 arrays of shape [3, modes]
         Relaxation times in voxel^2 (solvent D = 1) and weights in units of the solvent's
         diffusivity: the transient along axis e is sum_k weights[e, k] exp(-t / times[e, k]).
+    conducts : bool
+        False if along no axis the diffusivity is told from zero.
     """
 
     diffusivity: np.ndarray
     times: np.ndarray
     weights: np.ndarray
+    conducts: bool = True
 
     @property
     def slowest(self) -> float:
@@ -89,21 +92,27 @@ def transient(lattice: Lattice) -> Transient:
     ``diffusivity`` and the steps of ``settled`` absorb.
     """
     bonds = Bonds(lattice)
-    diffusivity, modes = np.empty(3), []
+    diffusivity, modes, conducts = np.empty(3), [], False
     for axis in range(3):
         chi = bonds.solve(bonds.drift(axis), _RESIDUAL)
         least = _FLOOR * bonds.energy(np.zeros_like(chi), axis)
-        diffusivity[axis] = float(f"{max(bonds.energy(chi, axis), least):.2e}")
+        found = bonds.energy(chi, axis)
+        conducts |= found > least
+        diffusivity[axis] = float(f"{max(found, least):.2e}")
         modes.append(relaxation(bonds, chi, _STEPS, _RESIDUAL))
-    return joined(diffusivity, modes)
+    return joined(diffusivity, modes, conducts)
 
 
-def joined(diffusivity: np.ndarray, modes: list[tuple[np.ndarray, np.ndarray]]) -> Transient:
+def joined(
+    diffusivity: np.ndarray, modes: list[tuple[np.ndarray, np.ndarray]], conducts: bool = True
+) -> Transient:
     """Transient of three axes from the (times, weights) of each."""
     most = max(times.size for times, _ in modes)
     padded_times = [np.pad(t, (0, most - t.size), constant_values=1.0) for t, _ in modes]
     padded_weights = [np.pad(w, (0, most - w.size)) for _, w in modes]
-    return Transient(np.asarray(diffusivity), np.stack(padded_times), np.stack(padded_weights))
+    return Transient(
+        np.asarray(diffusivity), np.stack(padded_times), np.stack(padded_weights), conducts
+    )
 
 
 def relaxation(
