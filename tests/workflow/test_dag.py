@@ -122,8 +122,8 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     found = dry_run(snakemake, tmp_path, CONFIGS / "study.yaml", "--config", "engine=cpu")
     assert "structures" not in found
     assert found["unpack"] == 1
-    assert found["label"] == 4 + 1 + 2 * 5  # selected, evaluation, both loadings
+    assert found["label"] == 7 + 1 + 2 * 5  # selected, evaluation, both loadings
     networks, sizes = 9, 4
-    # All but the paper's whole network; eight curves, the paper's of one size; a retraining.
-    assert found["train"] == (networks - 1) + 7 * sizes + 1 + 2
+    # All but the paper's whole network; four curves without it; a retraining on both splits.
+    assert found["train"] == (networks - 1) + 4 * sizes + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1
