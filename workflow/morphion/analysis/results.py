@@ -264,7 +264,7 @@ def _scores(row: pd.Series) -> list[str]:
     metrics = (_interval(row, name) for name in ("mse", "mape"))
     reported = row.get("paper_mape")
     return [
-        str(row.structures),
+        str(int(row.structures)),
         *metrics,
         _interval(row, "pearson", digits=5),
         "" if pd.isna(reported) else f"{reported:.3g}",
