@@ -58,12 +58,6 @@ class Artifact:
 def tables(config: Config) -> dict[str, Artifact]:
     """Tables by name, in the order of the report."""
     where, plan = Layout(config.output), Plan(config)
-    driver, last = config.surrogates.driver, plan.last_round
-    networks = {n: where.predictions(0, n, "random", round_set(0)) for n in plan.compared()}
-    models = {n: where.model(0, n, "random") for n in networks}
-    final = {
-        split: {driver: where.predictions(last, driver, split, round_set(last))} for split in SPLITS
-    }
     loadings = _loadings(config)
     found = {
         "summary": Artifact(
@@ -74,8 +68,8 @@ def tables(config: Config) -> dict[str, Artifact]:
                 "annealed": where.table("table1"),
                 "loadings": where.table("table2") if loadings else None,
                 "retrained": where.table("splits"),
-                "driver": driver,
-                "dataset": where.dataset(round_set(last)),
+                "driver": config.surrogates.driver,
+                "dataset": where.dataset(round_set(plan.last_round)),
                 "pca": where.analysis("pca"),
                 "speed": where.table("speed"),
             },
@@ -95,6 +89,30 @@ def tables(config: Config) -> dict[str, Artifact]:
             {"loadings": loadings},
             configured=True,
         ),
+        **_accuracy_tables(config),
+        **_cost_tables(config),
+    }
+    if config.verdict.structures_per_shard:
+        found["verdict"] = Artifact(
+            "Labels against the exact solution",
+            "Labels",
+            "verdicts:verdict_table",
+            {"decisions": _decisions(config)},
+        )
+    if not loadings:
+        del found["table2"]
+    return found
+
+
+def _accuracy_tables(config: Config) -> dict[str, Artifact]:
+    """How well networks predict."""
+    where, plan = Layout(config.output), Plan(config)
+    driver, last = config.surrogates.driver, plan.last_round
+    networks = {n: where.predictions(0, n, "random", round_set(0)) for n in plan.compared()}
+    final = {
+        split: {driver: where.predictions(last, driver, split, round_set(last))} for split in SPLITS
+    }
+    found = {
         "networks": Artifact(
             "Accuracy of every network on the first data set",
             "Networks",
@@ -121,6 +139,27 @@ def tables(config: Config) -> dict[str, Artifact]:
             final,
             configured=True,
         ),
+    }
+    if _has_learning_curve(plan):
+        found["learning_curve"] = Artifact(
+            "Accuracy against the structures trained on",
+            "Networks",
+            "tables:learning_curve_table",
+            {
+                "predictions": {
+                    n: where.predictions(0, n, "random", round_set(0)) for n in plan.trainings()
+                }
+            },
+            configured=True,
+        )
+    return found
+
+
+def _cost_tables(config: Config) -> dict[str, Artifact]:
+    """What networks cost to train and to ask."""
+    where, plan = Layout(config.output), Plan(config)
+    models = {n: where.model(0, n, "random") for n in plan.compared()}
+    found = {
         "costs": Artifact(
             "Parameters, operations and training of every network",
             "Networks",
@@ -146,42 +185,17 @@ def tables(config: Config) -> dict[str, Artifact]:
             values=("networks",),
             threads=_ALL_CORES,
         )
-    if _has_learning_curve(plan):
-        found["learning_curve"] = Artifact(
-            "Accuracy against the structures trained on",
-            "Networks",
-            "tables:learning_curve_table",
-            {
-                "predictions": {
-                    n: where.predictions(0, n, "random", round_set(0)) for n in plan.trainings()
-                }
-            },
-            configured=True,
-        )
-    if config.verdict.structures_per_shard:
-        found["verdict"] = Artifact(
-            "Labels against the exact solution",
-            "Labels",
-            "verdicts:verdict_table",
-            {"decisions": _decisions(config)},
-        )
-    if not loadings:
-        del found["table2"]
     return found
 
 
-def figures(config: Config) -> dict[str, Artifact]:
-    """Figures by name, in the order of the report; numbers are the paper's."""
+def _figures_of_the_paper(config: Config) -> dict[str, Artifact]:
+    """Those that show what the paper's figures of these numbers show."""
     where, plan = Layout(config.output), Plan(config)
     driver, last = config.surrogates.driver, plan.last_round
     data = where.dataset(round_set(last))
     jobs = {
         o: [where.anneal(0, o, j) for name, j in plan.annealing_jobs() if name == o]
         for o in ("maximise", "minimise")
-    }
-    histories = {
-        f"round {r}, {network}, {split}": where.model(r, network, split) + HISTORY
-        for r, network, split in plan.models()
     }
     loadings = _loadings(config)
     found = {
@@ -229,6 +243,22 @@ def figures(config: Config) -> dict[str, Artifact]:
             {"descriptors": where.analysis("descriptors"), "pca": where.analysis("pca")},
             configured=True,
         ),
+    }
+    if not loadings:
+        del found["figure8"]
+    return found
+
+
+def figures(config: Config) -> dict[str, Artifact]:
+    """Figures by name, in the order of the report; numbers are the paper's."""
+    where, plan = Layout(config.output), Plan(config)
+    data = where.dataset(round_set(plan.last_round))
+    histories = {
+        f"round {r}, {network}, {split}": where.model(r, network, split) + HISTORY
+        for r, network, split in plan.models()
+    }
+    found = {
+        **_figures_of_the_paper(config),
         "structures": Artifact(
             "Labels and their doubt", "Structures", "overview:structures_figure", {"dataset": data}
         ),
@@ -256,8 +286,6 @@ def figures(config: Config) -> dict[str, Artifact]:
                 },
             },
         )
-    if not loadings:
-        del found["figure8"]
     return found
 
 

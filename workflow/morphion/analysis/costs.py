@@ -68,32 +68,31 @@ def left_out_table(dataset: Path, networks: Sequence[str], config: Config, outpu
         raise MorphionError(f"{output}: the table of what is left out needs at least one training")
     data = store.load(dataset, kind="dataset", names=("split_random", "positions"))
     lengths = (data.attrs["box_length"], data.attrs["diameter"])
-    speeds: dict[str, float] = {}
-    predictions: dict[str, dict[str, float]] = {}
+    speeds: dict[str, dict[str, float]] = {}
     rows = []
     for name in networks:
         key = name.partition("-")[0]
         if key not in speeds:
             with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
                 measured = trial(config, dataset, key, Path(folder), batch=_TRIAL_BATCH)
-                speeds[key] = 1 / measured.samples_per_second
                 surrogate = Surrogate.load(measured.model, "cpu")
                 times = prediction_times(surrogate, data.positions.values[:64], *lengths)
-            predictions[key] = {
+            speeds[key] = {
+                "seconds_per_sample": 1 / measured.samples_per_second,
                 "seconds_single": times[0]["seconds_per_prediction"],
                 "seconds_batched": times[-1]["seconds_per_prediction"],
                 "batch_predicted": times[-1]["batch"],
             }
         training = config.surrogates.network(name).training
         structures = training.structures or int((data.split_random.values == "train").sum())
+        hours = speeds[key]["seconds_per_sample"] * structures * training.max_epochs / 3600
         rows.append(
             {
                 "network": name,
                 "training_structures": structures,
                 "max_epochs": training.max_epochs,
-                "seconds_per_sample": speeds[key],
-                "hours": speeds[key] * structures * training.max_epochs / 3600,
-                **predictions[key],
+                "hours": hours,
+                **speeds[key],
                 "batch": _TRIAL_BATCH,
                 "threads": torch.get_num_threads(),
                 "processor": hardware()["processor"],

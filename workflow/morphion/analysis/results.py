@@ -114,7 +114,7 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
             times = speed[(speed.network == row.network) & (speed.device == device)]
             single, batched = times.iloc[0], times.iloc[-1]
             cells.append(_time(single.seconds_per_prediction))
-            cells.append(f"{_time(batched.seconds_per_prediction)} ({batched.batch})")
+            cells.append(_batched(batched.seconds_per_prediction, batched.batch))
         rows.append(cells)
     for _, row in left_out.iterrows():
         estimate = (
@@ -122,7 +122,9 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
             f"{_time(3600 * row.hours)} for {row.training_structures} structures and "
             f"{row.max_epochs} epochs"
         )
-        times = {"cpu": [_time(row.seconds_single), _batched(row)]}
+        times = {
+            "cpu": [_time(row.seconds_single), _batched(row.seconds_batched, row.batch_predicted)]
+        }
         cells = [cell for device in devices for cell in times.get(device, ["", ""])]
         rows.append([row.network, "", "", estimate, "", *cells])
     where = "; ".join(
@@ -293,8 +295,8 @@ def _interval(row: pd.Series, name: str, digits: int = 3) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _batched(row: pd.Series) -> str:
-    return f"{_time(row.seconds_batched)} ({row.batch_predicted})"
+def _batched(seconds: float, batch: int) -> str:
+    return f"{_time(seconds)} ({batch})"
 
 
 def _number(value: float) -> str:
