@@ -32,6 +32,18 @@ def test_the_papers_run_has_the_papers_jobs(snakemake, tmp_path):
     assert found["train"] == 5 + 2  # five networks; the driver again, for each split
 
 
+def test_only_a_network_that_learns_currents_has_them_solved(snakemake, tmp_path, tiny):
+    where = "results/tiny/surrogates/round0"
+    assert "currents" not in dry_run(snakemake, tmp_path, tiny(), f"{where}/periodic-random")
+    found = dry_run(snakemake, tmp_path, tiny(), f"{where}/resistor-random")
+    assert found["currents"] == found["structures"] == 2
+
+
+def test_a_retraining_learns_the_currents_of_all_rounds(snakemake, tmp_path):
+    found = dry_run(snakemake, tmp_path, CONFIGS / "paper.yaml")
+    assert found["currents"] == 32 + 29
+
+
 def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):
     one = dry_run(snakemake, tmp_path, tiny(rounds=1))
     three = dry_run(snakemake, tmp_path, tiny(rounds=3))

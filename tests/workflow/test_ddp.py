@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "surrogates"))
 
 from surrogate_cases import make_config, make_positions, write_dataset
 
+from morphion.currents import solve_shard
 from morphion.surrogates import train
 from morphion.surrogates.model import read_description, read_tensors
 
@@ -23,18 +24,20 @@ def step_losses(folder):
 
 
 @pytest.mark.slow
-def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path):
+@pytest.mark.parametrize("name", ["periodic", "resistor"])
+def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path, name):
     # 39 training structures in batches of 8: the last batch has 7, four on one rank, three on the
     # other.
     dataset = write_dataset(tmp_path / "round0.zarr", make_positions())
-    losses = {}
+    losses, currents = {}, [tmp_path / "part-0000.zarr"]
+    solve_shard(make_config(tmp_path), dataset, 0, 0, 1, *currents)
     for ranks in (1, 2):
         config = make_config(tmp_path, max_epochs=4, ranks=ranks)
-        train(config, dataset, "periodic", "random", 0, tmp_path / str(ranks))
+        train(config, dataset, name, "random", 0, tmp_path / str(ranks), currents)
         losses[ranks] = step_losses(tmp_path / str(ranks))
         assert read_description(tmp_path / str(ranks)).training["ranks"] == ranks
     assert len(losses[1]) == 20
     np.testing.assert_allclose(losses[2], losses[1], rtol=1e-5)
     one, two = (read_tensors(tmp_path / name) for name in ("1", "2"))
-    for name in one:
-        np.testing.assert_allclose(two[name], one[name], atol=2e-4, err_msg=name)
+    for tensor in one:
+        np.testing.assert_allclose(two[tensor], one[tensor], atol=2e-4, err_msg=tensor)

@@ -62,6 +62,10 @@ class Layout:
         """Structures, labels, splits and voxel images; a round's holds all rounds up to it."""
         return self._path("dataset", f"{set_}.zarr")
 
+    def currents(self, round_: int | str, part: int | str) -> str:
+        """Currents between the particles of a part of the structures that joined in a round."""
+        return self._path("currents", f"round{round_}", f"part-{_padded(part)}.zarr")
+
     def model(self, round_: int | str, network: str, split: str) -> str:
         """Folder of a trained network; split is ``random`` or ``by_run``.
 

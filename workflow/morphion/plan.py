@@ -71,6 +71,13 @@ class Plan:
         size = self.config.structures.shard_size
         return range(max(1, math.ceil(self.structures_in(set_) / size)))
 
+    def currents(self, round_: int, network: str) -> list[tuple[int, int]]:
+        """Round and part of every store of currents that a training of a round reads."""
+        if not self.config.surrogates.network(network).learns_currents:
+            return []
+        rounds = range(int(round_) + 1)
+        return [(r, part) for r in rounds for part in self.shards(round_set(r))]
+
     def sets(self) -> Iterator[str]:
         """Every set that is labelled by the run itself."""
         first = 0 if self.config.labelled is None else 1

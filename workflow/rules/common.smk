@@ -66,6 +66,7 @@ wildcard_constraints:
     set=r"[a-z]+[0-9]*|loading-[0-9.]+",
     shard=r"[0-9]+",
     round=r"[0-9]+",
+    part=r"[0-9]+",
     network=r"[a-z0-9_]+(-[0-9]+)?",
     split="random|by_run",
     objective="maximise|minimise",

@@ -2,6 +2,9 @@ rule train:
     """A network from new weights on the data set of its round."""
     input:
         dataset=lambda w: PATHS.dataset(round_set(w.round)),
+        currents=lambda w: [
+            PATHS.currents(*store) for store in PLAN.currents(w.round, w.network)
+        ],
     output:
         directory(PATHS.model("{round}", "{network}", "{split}")),
     log:
@@ -14,10 +17,11 @@ rule train:
     params:
         config=PATHS.config(),
         depends=lambda w: digest([RUN.seed, block(RUN.surrogates.network(w.network))]),
+        currents=lambda w, input: [f"--currents={path}" for path in input.currents],
     shell:
         "morphion train --config {params.config} --dataset {input.dataset}"
         " --network {wildcards.network} --split {wildcards.split} --round {wildcards.round}"
-        " --threads {threads} {output} 2> {log}"
+        " --threads {threads} {params.currents} {output} 2> {log}"
 
 
 rule predict:

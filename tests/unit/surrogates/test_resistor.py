@@ -13,8 +13,9 @@ from morphion.surrogates import Surrogate, train
 from morphion.surrogates.build import build
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
+from morphion.surrogates.networks import Flows, Targets
 from morphion.surrogates.pairs import build_graph
-from morphion.surrogates.resistor import dissipation
+from morphion.surrogates.resistor import dissipation, fields
 from morphion.surrogates.surroundings import cubic_harmonics
 
 CPU = torch.device("cpu")
@@ -51,6 +52,10 @@ def tensors(network, positions, **lengths):
         return network(graph_of(positions, **lengths)).double().numpy()
 
 
+def power(graph, conductance):
+    return dissipation(graph, conductance, fields(graph, conductance))
+
+
 def line(count, axis, across=0.0):
     """Centres along an axis of a box of edge 5 (sphere diameter 1), evenly spaced."""
     centres = np.full((count, 3), across)
@@ -61,7 +66,7 @@ def line(count, axis, across=0.0):
 def test_resistors_in_series_add_up_around_the_box():
     graph = graph_of(line(4, 0)[None], box=5.0, diameter=1.0, far=1.5)
     conductance = torch.tensor([0.5, 1.0, 2.0, 8.0], dtype=torch.float64)
-    found = dissipation(graph, conductance)[0].numpy()
+    found = power(graph, conductance)[0].numpy()
     expected = np.zeros((3, 3))
     expected[0, 0] = 5.0**2 / (1 / conductance).sum()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
@@ -74,22 +79,60 @@ def test_resistors_in_parallel_add_up():
     first_row = (graph.first < 4).numpy()
     resistance = 1 / conductance.numpy()
     expected = 5.0**2 * sum(1 / resistance[row].sum() for row in (first_row, ~first_row))
-    assert dissipation(graph, conductance)[0, 1, 1].item() == pytest.approx(expected, rel=1e-6)
+    assert power(graph, conductance)[0, 1, 1].item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_two_particles_alone_conduct_nothing_through_the_box():
     graph = graph_of([[[1.0, 1, 1], [1.7, 1.9, 1.4]]], box=5.0, diameter=1.0)
-    found = dissipation(graph, torch.ones(1, dtype=torch.float64))
+    found = power(graph, torch.ones(1, dtype=torch.float64))
     assert found.abs().max() < 1e-8
 
 
-def test_gradients_need_no_adjoint_solve():
+@pytest.fixture
+def conducting():
+    """A graph, and a conductance of each pair."""
     graph = graph_of(make_positions(2))
     generator = torch.Generator().manual_seed(0)
     shape = graph.first.shape
     conductance = torch.rand(shape, generator=generator, dtype=torch.float64) + 0.1
-    conductance.requires_grad_()
-    assert torch.autograd.gradcheck(lambda g: dissipation(graph, g), (conductance,), rtol=1e-4)
+    return graph, conductance.requires_grad_()
+
+
+def test_gradients_of_the_power_need_no_adjoint_solve(conducting):
+    graph, conductance = conducting
+    assert torch.autograd.gradcheck(lambda g: power(graph, g), (conductance,), rtol=1e-4)
+
+
+def test_fields_know_how_they_change_with_the_conductances(conducting):
+    graph, conductance = conducting
+    graph = graph._replace(separation=graph.separation.double())
+    assert torch.autograd.gradcheck(lambda g: fields(graph, g), (conductance,), rtol=1e-4)
+
+
+def test_currents_and_occupancies_of_its_own_cost_a_network_nothing(network):
+    graph = graph_of(make_positions(3))
+    flow = network.flow(graph)
+    tensor = flow.tensor.detach()
+    particles = int(graph.shape[1])
+    first, second = np.triu_indices(particles, 1)
+    place = torch.zeros((particles, particles), dtype=torch.int64)
+    place[first, second] = torch.arange(len(first))
+    current = torch.zeros((3, len(first), 3))
+    pair = place[graph.first % particles, graph.second % particles]
+    current[graph.structure, pair] = flow.current.detach()
+    share = flow.occupancy.detach() / flow.occupancy.detach().sum(1, keepdim=True)
+
+    def errors(current, share, known=True, progress=0.0):
+        flows = Flows(current, share, torch.full((3,), known))
+        targets = Targets(network.diffusivity(tensor), tensor, flows, progress)
+        return network.training_errors(graph, targets)
+
+    assert errors(current, share).abs().max() < 1e-6
+    # Twice the current is off by half of it, squared.
+    torch.testing.assert_close(errors(2 * current, share), torch.full((3,), 0.25))
+    assert errors(2 * current, share, progress=0.5).abs().max() < 1e-6
+    assert errors(current, share.flip(1), progress=0.5).min() > 0
+    assert errors(0 * current, 0 * share, known=False).abs().max() < 1e-6
 
 
 def test_wedges_are_all_near_pairs_that_share_a_particle():

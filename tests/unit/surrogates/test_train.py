@@ -13,6 +13,7 @@ import torch
 from surrogate_cases import make_config, make_positions, write_dataset
 
 from morphion.config import dump_config
+from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
@@ -84,6 +85,40 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(
     train(config, dataset, name, "random", 0, tmp_path / "resumed")
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
     assert not (tmp_path / "resumed.partial").exists()
+
+
+@pytest.fixture(scope="module")
+def currents(tmp_path_factory, dataset):
+    """Currents of the structures of ``dataset``."""
+    output = tmp_path_factory.mktemp("currents") / "part-0000.zarr"
+    solve_shard(make_config(output.parent), dataset, 0, 0, 1, output)
+    return output
+
+
+def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, currents, monkeypatch):
+    config = make_config(tmp_path, max_epochs=6, max_gradient=1.0)
+    train(config, dataset, "resistor", "random", 0, tmp_path / "plain")
+    train(config, dataset, "resistor", "random", 0, tmp_path / "whole", [currents])
+    monkeypatch.setattr(Loop, "_close_epoch", _kill_after(Loop._close_epoch))
+    with pytest.raises(Killed):
+        train(config, dataset, "resistor", "random", 0, tmp_path / "resumed", [currents])
+    monkeypatch.undo()
+    train(config, dataset, "resistor", "random", 0, tmp_path / "resumed", [currents])
+    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
+    # Currents count in the first two of five epochs, occupancies to the end.
+    plain, learnt = (
+        [float(row["train_loss"]) for row in csv.DictReader((tmp_path / n / "history.csv").open())]
+        for n in ("plain", "whole")
+    )
+    assert learnt[0] > plain[0] + 0.5
+    assert learnt[-1] < learnt[0] - 0.5
+
+
+def test_a_network_that_learns_no_currents_ignores_them(tmp_path, dataset, currents):
+    config = make_config(tmp_path, max_epochs=1)
+    train(config, dataset, "rdf", "random", 0, tmp_path / "one")
+    train(config, dataset, "rdf", "random", 0, tmp_path / "other", [currents])
+    assert_same_network(tmp_path / "one", tmp_path / "other")
 
 
 @pytest.mark.parametrize("at_step", [17, 19])  # in an epoch of five steps, and at its end

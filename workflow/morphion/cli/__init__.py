@@ -10,6 +10,7 @@ from morphion import __version__
 from morphion.cli import (
     anneal,
     config,
+    currents,
     dataset,
     labels,
     report,
@@ -29,7 +30,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (labels, surrogates, stores, config, structures, verdict, dataset, anneal, report):
+for module in (
+    labels,
+    surrogates,
+    stores,
+    config,
+    structures,
+    verdict,
+    dataset,
+    currents,
+    anneal,
+    report,
+):
     module.register(app)
 
 

@@ -28,6 +28,10 @@ def train(
     ],
     round_: Annotated[int, typer.Option("--round", min=0, help="Round; seeds the weights.")],
     split: Annotated[Split, typer.Option(help="Which split.")] = Split.random,
+    currents: Annotated[
+        list[Path] | None,
+        typer.Option(help="Store of its structures' currents; repeat for each."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Train a network; starts its own ranks, and continues a killed training."""
@@ -35,7 +39,9 @@ def train(
     from morphion.surrogates import train as train_network
 
     use_threads(threads)
-    train_network(load_config(config), dataset, network, split.value, round_, output)
+    train_network(
+        load_config(config), dataset, network, split.value, round_, output, currents or ()
+    )
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from morphion.config.analysis import Analysis
 from morphion.config.anneal import Anneal
 from morphion.config.base import Block
+from morphion.config.currents import Currents
 from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
 from morphion.config.labels import Labels
 from morphion.config.surrogates import Surrogates
@@ -43,6 +44,9 @@ class Config(Block):
         None,
         description="packed data set (*.zarr.zip) that is round 0, instead of generating and "
         "labelling; relative to the file that names it",
+    )
+    currents: Currents = Field(
+        Currents(), description="exact currents between particles, for resistor networks to learn"
     )
     verdict: Verdict = Field(Verdict(), description="how labels are judged before they are used")
     split: Split = Field((0.6, 0.2, 0.2), description="training, validation and test shares")

@@ -81,6 +81,11 @@ class NetworkBlock(Block):
         1, description="networks whose mean predicts and whose disagreement enters the spread"
     )
 
+    @property
+    def learns_currents(self) -> bool:
+        """Whether its training reads exact currents between particles."""
+        return False
+
 
 class PaperNetwork(NetworkBlock):
     """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
@@ -180,7 +185,24 @@ class ResistorNetwork(NetworkBlock):
     tensor_weight: float = Field(
         1.0, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
     )
+    current_weight: float = Field(
+        1.0, ge=0, description="weight of the exact currents between particles in the loss; 0: none"
+    )
+    current_share: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="share of the training in which currents count; then D* and the tensor alone",
+    )
+    occupancy_weight: float = Field(
+        0.3, ge=0, description="weight of the particles' exact occupancies in the loss; 0: none"
+    )
     training: ResistorTraining = ResistorTraining()
+
+    @property
+    def learns_currents(self) -> bool:
+        """Whether its training reads currents."""
+        return self.current_weight * self.current_share > 0 or self.occupancy_weight > 0
 
 
 class GraphTraining(ResistorTraining):

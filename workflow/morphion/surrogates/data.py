@@ -1,5 +1,6 @@
 """What a training reads: the structures of a data set, their D* and their split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from morphion import store
+from morphion.currents import PairCurrents, read_currents
 from morphion.errors import SurrogateError
 from morphion.philox import generator
 from morphion.store.checksum import checksum
@@ -21,7 +23,8 @@ class Labelled:
     """Structures, labels and one split of a data set.
 
     ``positions`` [S, N, 3] in voxels, ``diffusivity`` float64 [S] and ``tensor`` [S, 3, 3] in D*,
-    ``split`` text [S], ``attrs`` of the store, ``digest`` of what a training depends on.
+    ``split`` text [S], ``attrs`` of the store, ``digest`` of what a training depends on,
+    ``currents`` of some of them in units of D* if a network is to learn them.
     """
 
     path: Path
@@ -31,6 +34,7 @@ class Labelled:
     split: np.ndarray
     attrs: dict[str, Any]
     digest: str
+    currents: PairCurrents | None = None
 
     @property
     def lengths(self) -> tuple[float, float]:
@@ -73,6 +77,19 @@ def read_labelled(path: Path | str, split: str) -> Labelled:
     return Labelled(
         path, data.positions.values, diffusivity, tensor, membership, dict(data.attrs), digest
     )
+
+
+def with_currents(
+    data: Labelled, paths: Sequence[Path | str], transport: dict[str, Any]
+) -> Labelled:
+    """The data with the currents of these stores, made with the transport model of this record.
+
+    Raises what ``read_currents`` raises.
+    """
+    found = read_currents(paths, data.positions, transport)
+    current = found.current / np.float16(data.attrs["reference_diffusivity"])
+    digest = f"{data.digest}-{found.digest}"
+    return replace(data, currents=replace(found, current=current), digest=digest)
 
 
 def training_part(

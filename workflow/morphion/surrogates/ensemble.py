@@ -11,13 +11,14 @@ with s the members' relative standard deviation, and a and b fitted to the valid
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from morphion.surrogates.networks import Batch, Surrogate3D
+from morphion.surrogates.networks import Batch, Surrogate3D, Targets
 
 
 class Ensemble(Surrogate3D):
@@ -62,12 +63,9 @@ class Ensemble(Surrogate3D):
         each = self._each(output)
         return each.std(0) / each.mean(0)
 
-    def errors(
-        self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
-    ) -> torch.Tensor:
+    def training_errors(self, inputs: Any, targets: Targets) -> torch.Tensor:
         """Mean over the members, none of which sees the others."""
-        parts = zip(self.members, output, strict=True)
-        return torch.stack([m.errors(one, diffusivity, tensor) for m, one in parts]).mean(0)
+        return torch.stack([m.training_errors(inputs, targets) for m in self.members]).mean(0)
 
     def _each(self, output: torch.Tensor) -> torch.Tensor:
         """D* of each member, [members, B]."""

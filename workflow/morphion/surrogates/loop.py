@@ -18,7 +18,7 @@ from morphion.philox import generator
 from morphion.progress import progress
 from morphion.store import Partial
 from morphion.surrogates.data import Inputs, Labelled
-from morphion.surrogates.networks import Surrogate3D
+from morphion.surrogates.networks import Learner, Surrogate3D
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import Precision, Stopwatch
 from morphion.surrogates.state import (
@@ -29,6 +29,7 @@ from morphion.surrogates.state import (
     save_checkpoint,
     tensors_of,
 )
+from morphion.surrogates.targets import TargetsOf
 
 # Adam's estimate of the gradients' variance is poor over its first steps.
 _WARM_UP_STEPS = 20
@@ -104,10 +105,7 @@ class Loop:
     ):
         self._model, self._inputs, self._ranks = model, inputs, ranks
         self._labels = data.diffusivity
-        self._targets = tuple(
-            torch.from_numpy(labels.astype(np.float32)).to(ranks.device)
-            for labels in (data.diffusivity, data.tensor)
-        )
+        self._targets = TargetsOf(data, ranks.device)
         self._train_rows, self._validation_rows = train_rows, validation_rows
         self._training, self._stream, self._partial = training, stream, partial
         self._on_step, self._on_epoch = on_step, on_epoch
@@ -175,7 +173,7 @@ class Loop:
             )
 
     def _wrap(self, compile_: bool) -> torch.nn.Module:
-        device, network = self._ranks.device, self._model
+        device, network = self._ranks.device, Learner(self._model)
         if self._ranks.count > 1:
             ids = [device.index] if device.type == "cuda" else None
             network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
@@ -221,12 +219,11 @@ class Loop:
             mine, weight = batch[:1], 0.0
         watch.start()
         inputs = self._inputs.batch(mine, self._position.epoch)
-        chosen = torch.from_numpy(mine).to(ranks.device)
-        targets = [labels[chosen] for labels in self._targets]
+        targets = self._targets(mine, step / self._total_steps)
         watch.loaded()
         with self._precision.autocast():
-            output = self._network(inputs)
-        loss = weight * self._model.errors(output, *targets).sum()
+            errors = self._network(inputs, targets)
+        loss = weight * errors.sum()
         self._optimiser.zero_grad(set_to_none=True)
         # DDP averages gradients over ranks, of which one may hold more of the batch than another;
         # the errors are a mean over learners, each of which is to learn as it would alone.

@@ -7,6 +7,7 @@ changes, which the several-fold range of D* within a data set calls for.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,39 @@ from torch import nn
 from morphion.config.surrogates import DenseNetwork
 
 Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
+
+
+class Flows(NamedTuple):
+    """Exact currents of B structures of N particles, see ``morphion.currents``.
+
+    ``current`` [B, P, 3] in D* and ``occupancy`` [B, N] are 0 where ``known`` bool [B] is false.
+    """
+
+    current: torch.Tensor
+    occupancy: torch.Tensor
+    known: torch.Tensor
+
+
+class Targets(NamedTuple):
+    """What a batch is to be like: ``diffusivity`` [B] and ``tensor`` [B, 3, 3] in D*, ``flows``
+    if the training has any, and ``progress``, the share of the training that is behind."""
+
+    diffusivity: torch.Tensor
+    tensor: torch.Tensor
+    flows: Flows | None = None
+    progress: float = 1.0
+
+
+class Learner(nn.Module):
+    """A network from inputs to its loss: what is trained, on several ranks or compiled."""
+
+    def __init__(self, network: "Surrogate3D"):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Any, targets: Targets) -> torch.Tensor:
+        """Each structure's part of the loss [B]."""
+        return self.network.training_errors(inputs, targets)
 
 
 class Surrogate3D(nn.Module):
@@ -81,6 +115,10 @@ class Surrogate3D(nn.Module):
         the labels in D*.
         """
         return (output - diffusivity).square()
+
+    def training_errors(self, inputs: Any, targets: Targets) -> torch.Tensor:
+        """Each structure's part [B] of the loss, from inputs as ``forward`` takes them."""
+        return self.errors(self(inputs), targets.diffusivity, targets.tensor)
 
     def _standardised(self, inputs: torch.Tensor) -> torch.Tensor:
         return (inputs - self.input_mean) / self.input_scale

@@ -12,9 +12,15 @@ with d_ij the minimum-image x_i - x_j, V the volume, k_0 and z_0 the solvent's s
 enters through distances and through d_ij alone, so that D*_ab is exactly invariant to translations
 and numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest
 cubic harmonics of d_ij, which no symmetry of the cube changes.
+
+A label is one tensor, but the exact solution also knows the current between any two particles and
+the occupancy of each. Where a data set has them, a training begins with a loss on g_ij (d_ij,a +
+phi^a_i - phi^a_j) and z_i as well, so that local laws are learned from local facts; no network of
+pairs can meet all currents, and it ends with D* and the tensor alone.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
-from morphion.surrogates.networks import Batch, TensorNetwork
+from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.surroundings import (
     Standardised,
@@ -43,8 +49,37 @@ _DECAY = 5.0
 _GROUND = 1e-9
 
 
-def potentials(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
-    """Potentials float64 [B * N, 3] for unit fields along the axes: Kirchhoff's equations."""
+class _Field(torch.autograd.Function):
+    """d_ij,a + phi^a_i - phi^a_j of all pairs [E, 3] from their conductances [E].
+
+    Kirchhoff's matrix is its own adjoint, so that the derivatives of the potentials take one more
+    solution with the same factor.
+    """
+
+    @staticmethod
+    def forward(ctx, conductance: torch.Tensor, graph: Graph) -> torch.Tensor:
+        factor = _factor(graph, conductance)
+        drive = conductance.double()[:, None] * graph.separation.double()
+        drops = _drops(graph, factor, -drive)
+        field = graph.separation.to(conductance.dtype) + drops.to(conductance.dtype)
+        ctx.graph = graph
+        ctx.save_for_backward(factor, field)
+        return field
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        factor, field = ctx.saved_tensors
+        adjoint = _drops(ctx.graph, factor, gradient.double()).to(field.dtype)
+        return -(adjoint * field).sum(1), None
+
+
+def fields(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
+    """d_ij,a + phi^a_i - phi^a_j [E, 3]: Kirchhoff's potentials in unit fields, differentiable."""
+    return _Field.apply(conductance, graph)
+
+
+def _factor(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
+    """Cholesky factor float64 [B, N, N] of Kirchhoff's matrices."""
     structures, particles = graph.shape.tolist()
     matrix = conductance.new_zeros((structures, particles, particles), dtype=torch.float64)
     first, second = graph.first % particles, graph.second % particles
@@ -52,31 +87,42 @@ def potentials(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     matrix[graph.structure, first, second] = -conductance
     matrix[graph.structure, second, first] = -conductance
     diagonal = -matrix.sum(2)
-    drive = conductance[:, None] * graph.separation.double()
-    load = drive.new_zeros((structures * particles, 3))
-    load.index_add_(0, graph.first, -drive).index_add_(0, graph.second, drive)
     # Where no two particles meet there is nothing to solve, and the potentials are 0.
     mean = diagonal.mean(1, keepdim=True).clamp_min(1e-30)
     torch.diagonal(matrix, dim1=1, dim2=2).add_(diagonal + _GROUND * mean)
     # Fixes the mean of the potentials, which Kirchhoff leaves free.
     matrix += (mean / particles)[:, :, None]
-    factor = torch.linalg.cholesky(matrix)
-    return torch.cholesky_solve(load.view(structures, particles, 3), factor).flatten(0, 1)
+    return torch.linalg.cholesky(matrix)
 
 
-def dissipation(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
-    """K_ab [B, 3, 3], the power dissipated in unit fields, differentiable.
+def _drops(graph: Graph, factor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Differences float64 [E, 3] of the potentials at the ends of each pair, if the current
+    ``source`` float64 [E, 3] of each enters at its first particle and leaves at its second."""
+    structures, particles = graph.shape.tolist()
+    load = source.new_zeros((structures * particles, 3))
+    load.index_add_(0, graph.first, source).index_add_(0, graph.second, -source)
+    phi = torch.cholesky_solve(load.view(structures, particles, 3), factor).flatten(0, 1)
+    return phi[graph.first] - phi[graph.second]
+
+
+def dissipation(graph: Graph, conductance: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    """K_ab [B, 3, 3], the power that the ``field`` [E, 3] of all pairs dissipates, differentiable.
 
     Kirchhoff's potentials make the power stationary, so that its derivatives are those at constant
-    potentials: they need no second, adjoint solve.
+    potentials.
     """
-    with torch.no_grad():
-        phi = potentials(graph, conductance)
-        drop = (phi[graph.first] - phi[graph.second]).to(conductance.dtype)
-    field = graph.separation.to(conductance.dtype) + drop
+    field = field.detach()
     power = conductance[:, None, None] * field[:, :, None] * field[:, None, :]
     total = power.new_zeros((int(graph.shape[0]), 3, 3))
     return total.index_add(0, graph.structure, power)
+
+
+class Flow(NamedTuple):
+    """``tensor`` D*_ab [B, 3, 3], ``current`` [E, 3] of all pairs in D*, ``occupancy`` [B, N]."""
+
+    tensor: torch.Tensor
+    current: torch.Tensor
+    occupancy: torch.Tensor
 
 
 class Resistors(TensorNetwork):
@@ -87,6 +133,8 @@ class Resistors(TensorNetwork):
     def __init__(self, block: ResistorNetwork):
         super().__init__((), block.tensor_weight)
         self._near, self._far = block.near, block.cutoff
+        self._current_weight, self._current_share = block.current_weight, block.current_share
+        self._occupancy_weight = block.occupancy_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
         features, channels, neurons = block.radial + 2, block.channels, block.neurons
         self.to_particle = nn.Linear(features, channels, bias=False)
@@ -124,14 +172,34 @@ class Resistors(TensorNetwork):
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
+        return self.flow(graph).tensor
+
+    def flow(self, graph: Graph) -> Flow:
+        """D*_ab of a batch, and how the current flows."""
         structures, particles = graph.shape.tolist()
         conductance, around = self._conductance(graph, structures * particles)
-        power = dissipation(graph, conductance)
+        field = fields(graph, conductance)
+        power = dissipation(graph, conductance, field)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
-        occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles).sum(1)
+        occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
         k_0, z_0 = graph.volume * torch.exp(self.solvent)
-        numerator = power + k_0 * torch.eye(3, device=power.device)
-        return self.unit * numerator / (occupancy + z_0)[:, None, None]
+        unit = self.unit / (occupancy.sum(1) + z_0)
+        tensor = unit[:, None, None] * (power + k_0 * torch.eye(3, device=power.device))
+        current = (unit[graph.structure] * conductance)[:, None] * field
+        return Flow(tensor, current, occupancy)
+
+    def training_errors(self, inputs: Graph, targets: Targets) -> torch.Tensor:
+        """Errors of D* and the tensor, and those of currents and occupancies where known."""
+        flow = self.flow(inputs)
+        errors = self.errors(flow.tensor, targets.diffusivity, targets.tensor)
+        if targets.flows is None:
+            return errors
+        local = self._occupancy_weight * _occupancy_errors(flow.occupancy, targets.flows.occupancy)
+        if self._current_weight and targets.progress < self._current_share:
+            local = local + self._current_weight * _current_errors(
+                inputs, flow.current, targets.flows.current
+            )
+        return errors + torch.where(targets.flows.known, local, 0)
 
     def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """g of all pairs [E], and what particles know of their surroundings [count, C]."""
@@ -156,3 +224,26 @@ class Resistors(TensorNetwork):
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
         return (switch * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
+
+
+def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    """Squared errors of the currents [E, 3] of each structure over the squares of the exact ones,
+    [B], whose pairs are all of a structure's: [B, P, 3]."""
+    particles = int(graph.shape[1])
+    first, second = graph.first % particles, graph.second % particles
+    # Place of (first, second), first < second, in the rows of the upper triangle.
+    pair = first * (2 * particles - first - 3) // 2 + second - 1
+    exact = exact[graph.structure, pair]
+    total = exact.new_zeros((int(graph.shape[0]), 2)).index_add(
+        0,
+        graph.structure,
+        torch.stack(((current - exact).square().sum(1), exact.square().sum(1)), 1),
+    )
+    # Unknown currents are 0.
+    return total[:, 0] / torch.where(total[:, 1] > 0, total[:, 1], 1)
+
+
+def _occupancy_errors(occupancy: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    """Mean squared error [B] of occupancies [B, N], of which either's mean is 1."""
+    share = occupancy / occupancy.mean(1, keepdim=True)
+    return (share - exact * exact.shape[1]).square().mean(1)

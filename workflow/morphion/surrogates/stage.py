@@ -4,6 +4,7 @@ import csv
 import platform
 import shutil
 import signal
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from morphion.progress import log
 from morphion.store import Partial
 from morphion.surrogates import parallel
 from morphion.surrogates.build import build, representation, trainer
-from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled
+from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, with_currents
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.loop import Stopped
@@ -48,11 +49,13 @@ def train(
     split: str,
     round_: int,
     output: Path | str,
+    currents: Sequence[Path | str] = (),
 ) -> None:
     """Train a network on one split of a data set and write its model folder.
 
     ``network`` names a training (``Surrogates.network``), ``split`` is ``random`` or ``by_run``;
-    the round seeds the weights, so that a retraining starts from new ones. With ``ranks`` above 1
+    the round seeds the weights, so that a retraining starts from new ones. ``currents`` are stores
+    of currents of the data set's structures, for a network that learns them. With ``ranks`` above 1
     the ranks are started here, unless torchrun started this process. A killed training continues
     where it was and ends with the identical network; SIGTERM saves and exits with status 143.
 
@@ -65,6 +68,8 @@ def train(
     data = read_labelled(dataset_path, split)
     require_own_labels(str(dataset_path), data.attrs, config)
     data = limited(data, training.structures, config.seed, round_, split)
+    if currents and config.surrogates.network(network).learns_currents:
+        data = with_currents(data, currents, transport_record(config.transport))
     count = training.ranks
     if len(data.rows("train")) < count or len(data.rows("validation")) < count:
         raise SurrogateError(
@@ -80,6 +85,7 @@ def train(
             "split": split,
             "round_": round_,
             "output": str(output),
+            "currents": [str(path) for path in currents],
         }
         parallel.launch(_WORKER, job, count)
         return

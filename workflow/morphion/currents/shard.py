@@ -1,0 +1,81 @@
+"""Solving the currents of a part of a round's structures, continuing where a killed job stopped."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from morphion import provenance, store
+from morphion.config import Config
+from morphion.config.load import block
+from morphion.currents.between import occupancy, pair_currents
+from morphion.currents.cells import nearest_particle
+from morphion.currents.files import KIND, assemble
+from morphion.errors import MorphionWarning
+from morphion.exact import solve
+from morphion.progress import log, progress
+from morphion.store.checksum import checksum
+from morphion.transport import rasterise
+from morphion.transport.files import transport_record
+
+
+def solve_shard(
+    config: Config, dataset: Path, round_: int, part: int, parts: int, output: Path
+) -> None:
+    """Solve part ``part`` of ``parts`` of the structures that joined a data set in ``round_``.
+
+    Structures whose labels are of no use are left out. Raises StoreError if the data set is not
+    sound.
+    """
+    names = ("positions", "round", "split_random")
+    data = store.load(dataset, kind="dataset", names=names)
+    joined = (data["round"].values == round_) & (data.split_random.values != "unused")
+    rows = np.array_split(np.flatnonzero(joined), parts)[part]
+    positions = data.positions.values[rows]
+    record = {"transport": transport_record(config.transport), "currents": block(config.currents)}
+    partial = store.Partial(output, [record, checksum(np.ascontiguousarray(positions))])
+    found = [partial.load(f"{row:06d}") for row in rows]
+    done = sum(entry is not None for entry in found)
+    if done:
+        log(f"{output}: continues after {done} of {len(rows)} structures")
+    with progress(f"currents round{round_}", len(rows), "structures", done=done) as report:
+        for k, row in enumerate(rows):
+            if found[k] is None:
+                found[k] = _solve(config, data, row)
+                partial.save(f"{row:06d}", found[k])
+                report.advance()
+    arrays = (_stacked(found, name, size) for name, size in _sizes(data).items())
+    store.write(
+        output,
+        assemble(rows, positions, *arrays),
+        kind=KIND,
+        provenance=provenance.record(record, round=round_, part=part, parts=parts),
+    )
+    partial.discard()
+
+
+def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:
+    """Currents and occupancies of a structure of the data set."""
+    positions, particles = data.positions.values[row], data.sizes["particle"]
+    box_length, diameter = data.attrs["box_length"], data.attrs["diameter"]
+    n = config.currents.lattice or int(data.attrs["voxels"])
+    with warnings.catch_warnings():
+        # The labels' own log has what there is to say about the structure.
+        warnings.simplefilter("ignore", MorphionWarning)
+        lattice = rasterise(positions, box_length, diameter, config.transport, n)
+    solution = solve(lattice, config.currents.relative_residual, return_chi=True)
+    nearest = nearest_particle(positions, box_length, n)
+    return {
+        "current": pair_currents(lattice, solution.chi, nearest, particles, diameter),
+        "occupancy": occupancy(lattice, nearest, particles),
+    }
+
+
+def _sizes(data: xr.Dataset) -> dict[str, tuple[int, ...]]:
+    particles = data.sizes["particle"]
+    return {"current": (particles * (particles - 1) // 2, 3), "occupancy": (particles,)}
+
+
+def _stacked(entries: list[dict], name: str, size: tuple[int, ...]) -> np.ndarray:
+    return np.stack([e[name] for e in entries]) if entries else np.empty((0, *size))

@@ -1,0 +1,41 @@
+"""Labels of all structures on the device, and those of a batch."""
+
+import numpy as np
+import torch
+
+from morphion.surrogates.data import Labelled
+from morphion.surrogates.networks import Flows, Targets
+
+
+class TargetsOf:
+    """What each structure of a data set is to be like; held on the device."""
+
+    def __init__(self, data: Labelled, device: torch.device):
+        self._device = device
+        self._diffusivity, self._tensor = (
+            torch.from_numpy(labels.astype(np.float32)).to(device)
+            for labels in (data.diffusivity, data.tensor)
+        )
+        self._currents = None
+        if data.currents is not None:
+            held = (data.currents.row, data.currents.current, data.currents.occupancy)
+            self._currents = tuple(torch.from_numpy(array).to(device) for array in held)
+
+    def __call__(self, rows: np.ndarray, progress: float) -> Targets:
+        """Targets of the structures ``rows``, int64 [B], after a share of the training."""
+        chosen = torch.from_numpy(rows).to(self._device)
+        diffusivity, tensor = self._diffusivity[chosen], self._tensor[chosen]
+        return Targets(diffusivity, tensor, self._flows(chosen), progress)
+
+    def _flows(self, chosen: torch.Tensor) -> Flows | None:
+        if self._currents is None:
+            return None
+        row, current, occupancy = self._currents
+        place = row[chosen]
+        known = place >= 0
+        place = place.clamp_min(0)
+        return Flows(
+            torch.where(known[:, None, None], current[place], 0).float(),
+            torch.where(known[:, None], occupancy[place], 0),
+            known,
+        )
