@@ -21,7 +21,8 @@ Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 class Flows(NamedTuple):
     """Exact currents of B structures of N particles, see ``morphion.currents``.
 
-    ``current`` [B, P, 3] in D* and ``occupancy`` [B, N] are 0 where ``known`` bool [B] is false.
+    ``current`` [B, P, 3] in D* and ``occupancy`` [B, N], which mean something where ``known``
+    bool [B] is true.
     """
 
     current: torch.Tensor

@@ -233,13 +233,13 @@ def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) ->
     first, second = graph.first % particles, graph.second % particles
     # Place of (first, second), first < second, in the rows of the upper triangle.
     pair = first * (2 * particles - first - 3) // 2 + second - 1
-    exact = exact[graph.structure, pair]
+    exact = exact[graph.structure, pair].to(current.dtype)
     total = exact.new_zeros((int(graph.shape[0]), 2)).index_add(
         0,
         graph.structure,
         torch.stack(((current - exact).square().sum(1), exact.square().sum(1)), 1),
     )
-    # Unknown currents are 0.
+    # A structure may conduct nothing.
     return total[:, 0] / torch.where(total[:, 1] > 0, total[:, 1], 1)
 
 

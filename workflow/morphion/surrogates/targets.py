@@ -17,7 +17,7 @@ class TargetsOf:
             for labels in (data.diffusivity, data.tensor)
         )
         self._currents = None
-        if data.currents is not None:
+        if data.currents is not None and len(data.currents.current):
             held = (data.currents.row, data.currents.current, data.currents.occupancy)
             self._currents = tuple(torch.from_numpy(array).to(device) for array in held)
 
@@ -34,8 +34,4 @@ class TargetsOf:
         place = row[chosen]
         known = place >= 0
         place = place.clamp_min(0)
-        return Flows(
-            torch.where(known[:, None, None], current[place], 0).float(),
-            torch.where(known[:, None], occupancy[place], 0),
-            known,
-        )
+        return Flows(current[place], occupancy[place], known)
