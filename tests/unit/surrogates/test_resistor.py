@@ -14,7 +14,7 @@ from morphion.surrogates.build import build
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.networks import Flows, Targets
-from morphion.surrogates.pairs import build_graph
+from morphion.surrogates.pairs import BINS, build_graph
 from morphion.surrogates.resistor import dissipation, fields
 from morphion.surrogates.surroundings import cubic_harmonics
 
@@ -152,6 +152,28 @@ def test_wedges_are_all_near_pairs_that_share_a_particle():
             arm -= BOX * np.round(arm / BOX)
             arms.append(arm / np.linalg.norm(arm))
         assert float(cosine) == pytest.approx(float(arms[0] @ arms[1]), abs=1e-5)
+
+
+def test_third_particles_are_counted_by_their_detour():
+    positions = make_positions(2)
+    graph = graph_of(positions)
+    centres = positions.reshape(-1, 3).astype(np.float64) / DIAMETER
+    particles, box = positions.shape[1], BOX / DIAMETER
+
+    def apart(i, j):
+        away = centres[i] - centres[j]
+        return np.linalg.norm(away - box * np.round(away / box))
+
+    for pair in range(len(graph.first)):
+        i, j = int(graph.first[pair]), int(graph.second[pair])
+        block = i // particles * particles
+        expected = np.zeros(BINS + 1)
+        for k in set(range(block, block + particles)) - {i, j}:
+            detour = apart(i, k) + apart(k, j) - apart(i, j)
+            if detour < 2:
+                place = BINS * np.sqrt(detour / 2)
+                expected += np.clip(1 - np.abs(place - np.arange(BINS + 1)), 0, None)
+        np.testing.assert_allclose(graph.between[pair], expected[:BINS], atol=2e-5)
 
 
 def test_cubic_harmonics_average_to_nothing_and_reach_one():

@@ -173,12 +173,12 @@ class ResistorNetwork(NetworkBlock):
 
     kind: Literal["resistor"]
     cutoff: float = Field(
-        2.7, gt=1, description="distance beyond which no current flows, sphere diameters"
+        3.4, gt=1, description="distance beyond which no current flows, sphere diameters"
     )
     near: float = Field(
         1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"
     )
-    radial: int = Field(32, ge=4, description="Gaussians along the distance of a pair")
+    radial: int = Field(44, ge=4, description="Gaussians along the distance of a pair")
     rounds: PositiveInt = Field(2, description="rounds in which pairs learn of their surroundings")
     channels: PositiveInt = Field(16, description="sums over neighbours, and over triangles")
     neurons: PositiveInt = Field(64, description="neurons of the dense layers")

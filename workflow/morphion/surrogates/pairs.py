@@ -8,6 +8,9 @@ from numba import njit
 
 from morphion.errors import SurrogateError
 
+BINS = 8  # of the detour over a third particle, see ``_between``
+_DETOUR = 2.0  # sphere diameters beyond which a third particle does not count
+
 
 class Graph(NamedTuple):
     """Neighbours in B structures of N particles, lengths in sphere diameters.
@@ -17,6 +20,7 @@ class Graph(NamedTuple):
 
     ``structure``, ``first``, ``second`` int64 [E] : of each pair
     ``separation`` float32 [E, 3], ``distance`` [E] : minimum-image x_first - x_second
+    ``between`` float32 [E, BINS] : third particles by how far from between the two they lie
     ``near`` int64 [M] : the pairs closer than the near cutoff
     ``target``, ``source`` int64 [W] : the two pairs of a wedge, counted among the near ones; each
     wedge stands twice, seen from either
@@ -30,6 +34,7 @@ class Graph(NamedTuple):
     second: torch.Tensor
     separation: torch.Tensor
     distance: torch.Tensor
+    between: torch.Tensor
     near: torch.Tensor
     target: torch.Tensor
     source: torch.Tensor
@@ -59,6 +64,7 @@ def build_graph(
     positions = np.asarray(positions, dtype=np.float64) / diameter
     structure, first, second, separation = _pairs(positions, box, far)
     distance = np.sqrt((separation**2).sum(axis=1))
+    between = _between(positions, box, structure, first, second, distance)
     near_pairs = np.flatnonzero(distance < near)
     target, source, cosine = _wedges(
         first[near_pairs],
@@ -72,6 +78,7 @@ def build_graph(
         second,
         separation.astype(np.float32),
         distance.astype(np.float32),
+        between,
         near_pairs,
         target,
         source,
@@ -110,6 +117,43 @@ def _pairs(positions, box, cutoff):
         second[:count].copy(),
         separation[:count].copy(),
     )
+
+
+@njit(cache=True)
+def _between(positions, box, structure, first, second, distance):
+    """Third particles k of each pair ij, float32 [E, BINS], by the detour d_ik + d_kj - d_ij.
+
+    It is 0 on the line between the two. Each counts in the two nearest of bins that are even in
+    the root of the detour, in shares that change continuously and vanish at the last.
+    """
+    particles = positions.shape[1]
+    found = np.zeros((len(first), BINS), np.float32)
+    apart = np.empty((particles, particles))
+    held = -1
+    for pair in range(len(first)):
+        b = structure[pair]
+        if b != held:
+            held = b
+            for i in range(particles):
+                for j in range(i + 1):
+                    square = 0.0
+                    for axis in range(3):
+                        d = positions[b, i, axis] - positions[b, j, axis]
+                        d -= box * np.rint(d / box)
+                        square += d * d
+                    apart[i, j] = apart[j, i] = np.sqrt(square)
+        i, j = first[pair] - b * particles, second[pair] - b * particles
+        limit = distance[pair] + _DETOUR
+        for k in range(particles):
+            way = apart[i, k] + apart[j, k]
+            if way < limit and k != i and k != j:
+                place = BINS * np.sqrt(max(way - distance[pair], 0.0) / _DETOUR)
+                bin_ = int(place)
+                share = place - bin_
+                found[pair, bin_] += 1 - share
+                if bin_ + 1 < BINS:
+                    found[pair, bin_ + 1] += share
+    return found
 
 
 @njit(cache=True)

@@ -8,7 +8,8 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
     K_ab = sum_(i<j) g_ij (d_ij,a + phi^a_i - phi^a_j)(d_ij,b + phi^b_i - phi^b_j)
     D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)
 
-with d_ij the minimum-image x_i - x_j, V the volume, k_0 and z_0 the solvent's share. The structure
+with d_ij the minimum-image x_i - x_j, V the volume, k_0 and z_0 the solvent's share. Third
+particles between two of them take the current's way (``Graph.between``). The structure
 enters through distances and through d_ij alone, so that D*_ab is exactly invariant to translations
 and numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest
 cubic harmonics of d_ij, which no symmetry of the cube changes.
@@ -29,7 +30,7 @@ from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
-from morphion.surrogates.pairs import Graph
+from morphion.surrogates.pairs import BINS, Graph
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -147,15 +148,17 @@ class Resistors(TensorNetwork):
         )
         self.pair = nn.Linear(block.radial, 1, bias=False)
         self.ends = Standardised(2 * channels)
-        self.far_hidden = nn.Linear(features + 2 * channels, neurons // 2)
+        self.between = Standardised(BINS)
+        self.far_hidden = nn.Linear(features + BINS + 2 * channels, neurons // 2)
         self.far = nn.Linear(neurons // 2, 1)
         self.conductance = nn.Linear(neurons, 1)
         around = (block.rounds + 1) * channels
         self.around = Standardised(around)
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
-        # Logarithms of k_0 and z_0.
-        self.solvent = nn.Parameter(torch.tensor([-6.0, -6.0]))
+        # Logarithms of k_0 and z_0. Far pairs also conduct through solvent; a large k_0 would take
+        # their part, which depends on the structure.
+        self.solvent = nn.Parameter(torch.tensor([-9.0, -6.0]))
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -210,7 +213,9 @@ class Resistors(TensorNetwork):
         message = switch * self.to_particle(features)
         particle = gather_ends(message, graph.first, graph.second, count)
         ends = self.ends(both_ends(particle, graph.first, graph.second))
-        hidden = functional.silu(self.far_hidden(torch.cat((features, ends), 1)))
+        hidden = functional.silu(
+            self.far_hidden(torch.cat((features, self.between(graph.between), ends), 1))
+        )
         logarithm = self.pair(radial) + self.far(hidden) - _DECAY * (distance - 1)
         near, around = graph.near, [particle]
         near_switch = switch_off(distance[near] / self._near)
