@@ -20,7 +20,8 @@ phi^a_i - phi^a_j) and z_i as well, so that local laws are learned from local fa
 pairs can meet all currents, and it ends with D* and the tensor alone.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,9 @@ _DECAY = 5.0
 # A particle without any neighbour leaves the Laplacian singular; this share of its mean diagonal
 # lies far above rounding in float64 and far below any conductance that matters.
 _GROUND = 1e-9
+# k_0 of an untrained network conducts this share of what pairs do. They conduct through solvent as
+# well, in a way that depends on the structure; a larger share would take their part.
+_SOLVENT = 0.015
 
 
 class _Field(torch.autograd.Function):
@@ -156,9 +160,7 @@ class Resistors(TensorNetwork):
         self.around = Standardised(around)
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
-        # Logarithms of k_0 and z_0. Far pairs also conduct through solvent; a large k_0 would take
-        # their part, which depends on the structure.
-        self.solvent = nn.Parameter(torch.tensor([-9.0, -6.0]))
+        self.solvent = nn.Parameter(torch.tensor([-9.0, -6.0]))  # ln k_0, ln z_0
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -171,7 +173,21 @@ class Resistors(TensorNetwork):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
+        self._match_solvent([inputs for _, inputs in batches])
         self.match_mean(batches, diffusivity)
+
+    def _match_solvent(self, batches: Sequence[Callable[[], Graph]]) -> None:
+        """Start from a k_0 that conducts a small share of what the pairs of a structure do."""
+        with torch.no_grad():
+            power, volume = 0.0, 0.0
+            for inputs in batches:
+                graph = inputs()
+                conductance, _ = self._conductance(graph, int(graph.shape.prod()))
+                tensor = dissipation(graph, conductance, fields(graph, conductance))
+                power += float(tensor.diagonal(dim1=1, dim2=2).mean(1).sum())
+                volume += float(graph.volume * graph.shape[0])
+            if power > 0:
+                self.solvent[0] = math.log(_SOLVENT * power / volume)
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
