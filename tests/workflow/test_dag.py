@@ -135,7 +135,7 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     assert "structures" not in found
     assert found["unpack"] == 1
     assert found["label"] == 7 + 2 + 2 * 6  # selected, evaluation, both loadings
-    networks, sizes = 9, 4
+    networks, sizes = 8, 4
     # All but the paper's whole network; four curves without it; a retraining on both splits.
     assert found["train"] == (networks - 1) + 4 * sizes + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1

@@ -43,7 +43,7 @@ def network():
 def trained_resistor(tmp_path_factory, dataset):
     """Folder of a resistor network after some epochs."""
     output = tmp_path_factory.mktemp("model") / "resistor-random"
-    train(make_config(output.parent, max_epochs=8), dataset, "resistor", "random", 0, output)
+    train(make_config(output.parent, max_epochs=30), dataset, "resistor", "random", 0, output)
     return output
 
 
