@@ -119,7 +119,7 @@ def test_parts_cover_what_joined_in_a_round_and_are_read_by_row(
     positions, transport = structures.positions.values, transport_record(config.transport)
     found = read_currents(paths, positions, transport)
     np.testing.assert_array_equal(found.row, [0, 1, 2, -1, -1])
-    np.testing.assert_allclose(found.current[0], solved[3], rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(found.current[0], solved[3], rtol=1e-5, atol=1e-8)
     with pytest.raises(StoreError, match=r"0\.zarr: currents of other structures"):
         read_currents(paths, positions[::-1], transport)
     with pytest.raises(StoreError, match=r"other structures"):

@@ -22,7 +22,7 @@ class PairCurrents:
     """Currents of some structures of a data set.
 
     ``row`` int64 [S] : of each structure of the data set, its place below, or -1
-    ``current`` float16 [K, P, 3] : J_ij,a of ``morphion.currents.between``, solvent D = 1
+    ``current`` [K, P, 3] : J_ij,a of ``morphion.currents.between``, solvent D = 1
     ``occupancy`` float32 [K, N] : share of the equilibrium weight in each particle's cell
     ``digest`` : of all of it
     """
@@ -36,17 +36,14 @@ class PairCurrents:
 def assemble(
     rows: np.ndarray, positions: np.ndarray, current: np.ndarray, occupancy: np.ndarray
 ) -> xr.Dataset:
-    """Currents of the structures ``rows`` of a data set, ready to be written.
-
-    They are kept as float16: 0.05 % of a value, where pairwise conductances leave a tenth.
-    """
+    """Currents of the structures ``rows`` of a data set, ready to be written."""
     first, second = pairs_of(positions.shape[1])
     return xr.Dataset(
         {
             "row": ("structure", np.asarray(rows, np.int64)),
             "current": (
                 ("structure", "pair", "axis"),
-                current.astype(np.float16),
+                current.astype(np.float32),
                 {"units": "solvent cation diffusivity / sphere diameter"},
             ),
             "occupancy": (("structure", "particle"), occupancy.astype(np.float32)),
