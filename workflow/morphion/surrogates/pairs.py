@@ -124,36 +124,66 @@ def _between(positions, box, structure, first, second, distance):
     """Third particles k of each pair ij, float32 [E, BINS], by the detour d_ik + d_kj - d_ij.
 
     It is 0 on the line between the two. Each counts in the two nearest of bins that are even in
-    the root of the detour, in shares that change continuously and vanish at the last.
+    the root of the detour, in shares that change continuously and vanish at the last. Of a
+    particle every image counts that lies near enough.
     """
     particles = positions.shape[1]
     found = np.zeros((len(first), BINS), np.float32)
+    away = np.empty((particles, particles, 3))
     apart = np.empty((particles, particles))
     held = -1
     for pair in range(len(first)):
         b = structure[pair]
         if b != held:
             held = b
-            for i in range(particles):
-                for j in range(i + 1):
-                    square = 0.0
-                    for axis in range(3):
-                        d = positions[b, i, axis] - positions[b, j, axis]
-                        d -= box * np.rint(d / box)
-                        square += d * d
-                    apart[i, j] = apart[j, i] = np.sqrt(square)
+            _measure(positions[b], box, away, apart)
         i, j = first[pair] - b * particles, second[pair] - b * particles
         limit = distance[pair] + _DETOUR
+        reach = (distance[pair] + limit) / 2  # the most that d_ik can be
         for k in range(particles):
-            way = apart[i, k] + apart[j, k]
-            if way < limit and k != i and k != j:
-                place = BINS * np.sqrt(max(way - distance[pair], 0.0) / _DETOUR)
-                bin_ = int(place)
-                share = place - bin_
-                found[pair, bin_] += 1 - share
-                if bin_ + 1 < BINS:
-                    found[pair, bin_ + 1] += share
+            # Nearest images bound all others from below.
+            if apart[i, k] + apart[j, k] >= limit or k in (i, j):
+                continue
+            for image in range(8):
+                one, other = 0.0, 0.0
+                for axis in range(3):
+                    d = away[k, i, axis]
+                    if image >> axis & 1:
+                        d -= box if d > 0 else -box
+                    one += d * d
+                    other += (d - away[j, i, axis]) ** 2
+                    if one >= reach * reach:
+                        break
+                else:
+                    way = np.sqrt(one) + np.sqrt(other)
+                    if way < limit:
+                        _count(found[pair], way - distance[pair])
     return found
+
+
+@njit(cache=True)
+def _measure(centres, box, away, apart):
+    """Fill minimum-image x_k - x_i, ``away[k, i]``, and their lengths."""
+    for k in range(len(centres)):
+        for i in range(len(centres)):
+            square = 0.0
+            for axis in range(3):
+                d = centres[k, axis] - centres[i, axis]
+                d -= box * np.rint(d / box)
+                away[k, i, axis] = d
+                square += d * d
+            apart[k, i] = np.sqrt(square)
+
+
+@njit(cache=True)
+def _count(bins, detour):
+    """Add a particle to the bins [BINS] around its detour."""
+    place = BINS * np.sqrt(max(detour, 0.0) / _DETOUR)
+    low = int(place)
+    if low < BINS:
+        bins[low] += low + 1 - place
+    if low + 1 < BINS:
+        bins[low + 1] += place - low
 
 
 @njit(cache=True)
