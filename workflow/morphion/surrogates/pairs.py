@@ -144,7 +144,9 @@ def _between(positions, box, structure, first, second, distance):
             # Nearest images bound all others from below.
             if apart[i, k] + apart[j, k] >= limit or k in (i, j):
                 continue
-            for image in range(8):
+            # Most particles have but one image within reach.
+            x, y, z = abs(away[k, i, 0]), abs(away[k, i, 1]), abs(away[k, i, 2])
+            for image in range(8 if box - max(x, y, z) < reach else 1):
                 one, other = 0.0, 0.0
                 for axis in range(3):
                     d = away[k, i, axis]
