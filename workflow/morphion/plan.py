@@ -71,7 +71,7 @@ class Plan:
         size = self.config.structures.shard_size
         return range(max(1, math.ceil(self.structures_in(set_) / size)))
 
-    def currents(self, round_: int, network: str) -> list[tuple[int, int]]:
+    def currents(self, round_: int | str, network: str) -> list[tuple[int, int]]:
         """Round and part of every store of currents that a training of a round reads."""
         if not self.config.surrogates.network(network).learns_currents:
             return []

@@ -10,7 +10,8 @@ from surrogate_cases import BOX, DIAMETER, make_config, make_positions, networks
 from morphion.errors import SurrogateError
 from morphion.structures.files import write_structure
 from morphion.surrogates import Surrogate, train
-from morphion.surrogates.build import build
+from morphion.surrogates.build import build, representation
+from morphion.surrogates.data import read_labelled
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.networks import Flows, Targets
@@ -175,6 +176,17 @@ def test_third_particles_are_counted_by_their_detour():
                     place = BINS * np.sqrt(max(detour, 0) / 2)
                     expected += np.clip(1 - np.abs(place - np.arange(BINS + 1)), 0, None)
         np.testing.assert_allclose(graph.between[pair], expected[:BINS], atol=1e-3)
+
+
+def test_third_particles_that_are_kept_are_those_found_anew(dataset):
+    data = read_labelled(dataset, "random")
+    inputs = representation(networks()["resistor"], 25).hold(data, None, CPU)
+    inputs.batch(np.array([4, 1]), 0)
+    inputs.batch(np.array([7]), 0)
+    rows = np.array([1, 7, 4])
+    kept, found = inputs.batch(rows, 1), graph_of(data.positions[rows])
+    for one, other in zip(kept, found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_cubic_harmonics_average_to_nothing_and_reach_one():

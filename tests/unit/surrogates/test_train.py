@@ -105,7 +105,7 @@ def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, curr
     monkeypatch.undo()
     train(config, dataset, "resistor", "random", 0, tmp_path / "resumed", [currents])
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
-    # Currents count in the first two of five epochs, occupancies to the end.
+    # Currents count in the first 40 % of the steps, occupancies to the end.
     plain, learnt = (
         [float(row["train_loss"]) for row in csv.DictReader((tmp_path / n / "history.csv").open())]
         for n in ("plain", "whole")

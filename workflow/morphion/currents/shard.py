@@ -45,10 +45,16 @@ def solve_shard(
                 found[k] = _solve(config, data, row)
                 partial.save(f"{row:06d}", found[k])
                 report.advance()
-    arrays = (_stacked(found, name, size) for name, size in _sizes(data).items())
+    particles = data.sizes["particle"]
+    sizes = {"current": (particles * (particles - 1) // 2, 3), "occupancy": (particles,)}
+    arrays = {
+        # With its shape also where no structure joined.
+        name: np.reshape([entry[name] for entry in found], (len(rows), *size))
+        for name, size in sizes.items()
+    }
     store.write(
         output,
-        assemble(rows, positions, *arrays),
+        assemble(rows, positions, **arrays),
         kind=KIND,
         provenance=provenance.record(record, round=round_, part=part, parts=parts),
     )
@@ -70,12 +76,3 @@ def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:
         "current": pair_currents(lattice, solution.chi, nearest, particles, diameter),
         "occupancy": occupancy(lattice, nearest, particles),
     }
-
-
-def _sizes(data: xr.Dataset) -> dict[str, tuple[int, ...]]:
-    particles = data.sizes["particle"]
-    return {"current": (particles * (particles - 1) // 2, 3), "occupancy": (particles,)}
-
-
-def _stacked(entries: list[dict], name: str, size: tuple[int, ...]) -> np.ndarray:
-    return np.stack([e[name] for e in entries]) if entries else np.empty((0, *size))

@@ -47,8 +47,12 @@ _KINDS: dict[type, Kind] = {
         lambda b, voxels: Cells(voxels, b.cell, b.radii, soft=b.image == "soft"), PeriodicCNN
     ),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
-    ResistorNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Resistors(b)),
-    GraphNetwork: Kind(lambda b, _: Pairs(b.near, b.cutoff), lambda b, _: Messages(b)),
+    ResistorNetwork: Kind(
+        lambda b, _: Pairs(b.near, b.cutoff, between=True), lambda b, _: Resistors(b)
+    ),
+    GraphNetwork: Kind(
+        lambda b, _: Pairs(b.near, b.cutoff, between=False), lambda b, _: Messages(b)
+    ),
     TreesNetwork: Kind(lambda b, _: descriptor_of(b), Trees, Boosting),
 }
 

@@ -85,8 +85,7 @@ def with_currents(
     """The data with the currents of these stores, made with the transport model of this record.
 
     In units of D* they are kept as float16: 0.05 % of a value, where conductances between pairs
-    leave a tenth.
-    Raises what ``read_currents`` raises.
+    leave a tenth. Raises what ``read_currents`` raises.
     """
     found = read_currents(paths, data.positions, transport)
     current = (found.current / data.attrs["reference_diffusivity"]).astype(np.float16)

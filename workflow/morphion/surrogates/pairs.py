@@ -20,7 +20,7 @@ class Graph(NamedTuple):
 
     ``structure``, ``first``, ``second`` int64 [E] : of each pair
     ``separation`` float32 [E, 3], ``distance`` [E] : minimum-image x_first - x_second
-    ``between`` float32 [E, BINS] : third particles by how far from between the two they lie
+    ``between`` float32 [E, BINS or 0] : third particles by how far from between the two they lie
     ``near`` int64 [M] : the pairs closer than the near cutoff
     ``target``, ``source`` int64 [W] : the two pairs of a wedge, counted among the near ones; each
     wedge stands twice, seen from either
@@ -50,8 +50,13 @@ def build_graph(
     near: float,
     far: float,
     device: torch.device,
+    *,
+    between: bool = True,
 ) -> Graph:
     """Graph of structures [B, N, 3], lengths in voxels; the cutoffs in sphere diameters.
+
+    Third particles between pairs, which take most of the time, are left out (0 bins) if
+    ``between`` is false.
 
     Raises SurrogateError if the box has no room for the cutoff.
     """
@@ -62,9 +67,9 @@ def build_graph(
             f"{far:g} needs at least {2 * far:g}, or two particles would meet twice"
         )
     positions = np.asarray(positions, dtype=np.float64) / diameter
-    structure, first, second, separation = _pairs(positions, box, far)
-    distance = np.sqrt((separation**2).sum(axis=1))
-    between = _between(positions, box, structure, first, second, distance)
+    structure, first, second, separation, distance, third = _pairs(
+        positions, box, far, BINS if between else 0
+    )
     near_pairs = np.flatnonzero(distance < near)
     target, source, cosine = _wedges(
         first[near_pairs],
@@ -78,7 +83,7 @@ def build_graph(
         second,
         separation.astype(np.float32),
         distance.astype(np.float32),
-        between,
+        third,
         near_pairs,
         target,
         source,
@@ -90,91 +95,80 @@ def build_graph(
 
 
 @njit(cache=True)
-def _pairs(positions, box, cutoff):
-    """Structure, first and second particle [E], and x_first - x_second [E, 3] of all pairs."""
+def _pairs(positions, box, cutoff, bins):
+    """Structure, first and second particle [E], x_first - x_second [E, 3], its length [E], and
+    the third particles between [E, bins] of all pairs."""
     structures, particles, _ = positions.shape
     room = structures * particles * (particles - 1) // 2
     structure = np.empty(room, np.int64)
     first, second = np.empty(room, np.int64), np.empty(room, np.int64)
-    separation = np.empty((room, 3))
+    separation, distance = np.empty((room, 3)), np.empty(room)
+    between = np.empty((room, bins), np.float32)
+    away, apart = np.empty((particles, particles, 3)), np.empty((particles, particles))
     count = 0
     for b in range(structures):
+        _measure(positions[b], box, away, apart)
         for i in range(particles):
             for j in range(i + 1, particles):
-                square = 0.0
-                for axis in range(3):
-                    d = positions[b, i, axis] - positions[b, j, axis]
-                    d -= box * np.rint(d / box)
-                    separation[count, axis] = d
-                    square += d * d
-                if square < cutoff * cutoff:
+                if apart[i, j] < cutoff:
                     structure[count] = b
                     first[count], second[count] = b * particles + i, b * particles + j
+                    separation[count], distance[count] = away[j, i], apart[i, j]
+                    if bins > 0:
+                        _between(i, j, box, away, apart, between[count])
                     count += 1
     return (
         structure[:count].copy(),
         first[:count].copy(),
         second[:count].copy(),
         separation[:count].copy(),
+        distance[:count].copy(),
+        between[:count].copy(),
     )
 
 
 @njit(cache=True)
-def _between(positions, box, structure, first, second, distance):
-    """Third particles k of each pair ij, float32 [E, BINS], by the detour d_ik + d_kj - d_ij.
+def _measure(centres, box, away, apart):
+    """Fill minimum-image x_k - x_i, ``away[i, k]``, and their lengths."""
+    for i in range(len(centres)):
+        for k in range(len(centres)):
+            square = 0.0
+            for axis in range(3):
+                d = centres[k, axis] - centres[i, axis]
+                d -= box * np.rint(d / box)
+                away[i, k, axis] = d
+                square += d * d
+            apart[i, k] = np.sqrt(square)
+
+
+@njit(cache=True)
+def _between(i, j, box, away, apart, bins):
+    """Fill ``bins`` [BINS] with the third particles k of a pair by the detour d_ik + d_kj - d_ij.
 
     It is 0 on the line between the two. Each counts in the two nearest of bins that are even in
     the root of the detour, in shares that change continuously and vanish at the last. Of a
     particle every image counts that lies near enough.
     """
-    particles = positions.shape[1]
-    found = np.zeros((len(first), BINS), np.float32)
-    away = np.empty((particles, particles, 3))
-    apart = np.empty((particles, particles))
-    held = -1
-    for pair in range(len(first)):
-        b = structure[pair]
-        if b != held:
-            held = b
-            _measure(positions[b], box, away, apart)
-        i, j = first[pair] - b * particles, second[pair] - b * particles
-        limit = distance[pair] + _DETOUR
-        reach = (distance[pair] + limit) / 2  # the most that d_ik can be
-        for k in range(particles):
-            # Nearest images bound all others from below.
-            if apart[i, k] + apart[j, k] >= limit or k in (i, j):
-                continue
-            # Most particles have but one image within reach.
-            x, y, z = abs(away[k, i, 0]), abs(away[k, i, 1]), abs(away[k, i, 2])
-            for image in range(8 if box - max(x, y, z) < reach else 1):
-                one, other = 0.0, 0.0
-                for axis in range(3):
-                    d = away[k, i, axis]
-                    if image >> axis & 1:
-                        d -= box if d > 0 else -box
-                    one += d * d
-                    other += (d - away[j, i, axis]) ** 2
-                    if one >= reach * reach:
-                        break
-                else:
-                    way = np.sqrt(one) + np.sqrt(other)
-                    if way < limit:
-                        _count(found[pair], way - distance[pair])
-    return found
-
-
-@njit(cache=True)
-def _measure(centres, box, away, apart):
-    """Fill minimum-image x_k - x_i, ``away[k, i]``, and their lengths."""
-    for k in range(len(centres)):
-        for i in range(len(centres)):
-            square = 0.0
+    bins[:] = 0
+    limit = apart[i, j] + _DETOUR
+    reach = (apart[i, j] + limit) / 2  # the most that d_ik can be
+    edge = box - reach  # a component beyond it has a second image within reach
+    for k in range(apart.shape[0]):
+        # Nearest images bound all others from below.
+        if apart[i, k] + apart[j, k] >= limit or k in (i, j):
+            continue
+        x, y, z = away[i, k]
+        for image in range(8 if max(abs(x), abs(y), abs(z)) > edge else 1):
+            one, other = 0.0, 0.0
             for axis in range(3):
-                d = centres[k, axis] - centres[i, axis]
-                d -= box * np.rint(d / box)
-                away[k, i, axis] = d
-                square += d * d
-            apart[k, i] = np.sqrt(square)
+                d = away[i, k, axis]
+                if image >> axis & 1:
+                    d -= box if d > 0 else -box
+                one += d * d
+                other += (d - away[i, j, axis]) ** 2
+            way = np.sqrt(one) + np.sqrt(other)
+            if way < limit:
+                _count(bins, way - apart[i, j])
 
 
 @njit(cache=True)
