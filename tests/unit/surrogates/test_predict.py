@@ -175,3 +175,21 @@ def test_an_untrained_network_is_positive_and_of_the_right_shape(name):
         predicted = model.diffusivity(model(torch.rand(shape)))
     assert predicted.shape == (3,)
     assert (predicted > 0).all()
+
+
+def test_a_network_of_small_operators_takes_one_thread_and_gives_the_others_back(
+    trained, positions, monkeypatch
+):
+    surrogate = Surrogate.load(trained, "cpu")
+    before, seen = torch.get_num_threads(), []
+    forward = surrogate._model.forward
+    monkeypatch.setattr(
+        surrogate._model, "forward", lambda x: seen.append(torch.get_num_threads()) or forward(x)
+    )
+    monkeypatch.setattr(surrogate._sees, "one_thread", True)
+    try:
+        torch.set_num_threads(2)
+        surrogate.predict(positions, BOX, DIAMETER)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -79,6 +79,17 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 @contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """A number of CPU threads for torch's operators, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def ranks() -> Iterator[Ranks]:
     """Join the ranks torchrun started (NCCL on GPUs, gloo on CPUs), or be the only one."""
     if not inside_torchrun():

@@ -122,7 +122,7 @@ class Surrogate:
             lengths = (self.description.box_length, self.description.diameter)
         starts = range(0, len(positions), self._batch)
         parts = (positions[start : start + self._batch] for start in starts)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._sees.threads():
             return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
 
     def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:

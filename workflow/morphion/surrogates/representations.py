@@ -6,6 +6,7 @@ network sees what stands in ``morphion.surrogates.build``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from morphion.structures.voxels import iter_voxel_blocks, voxelise
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
 from morphion.surrogates.pairs import Graph, build_graph
+from morphion.surrogates.parallel import torch_threads
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
 _VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
@@ -26,10 +28,12 @@ class Representation(ABC):
 
     ``size`` is the voxels along an image's edge or the entries of a descriptor, 0 where inputs have
     no fixed size; ``any_box`` tells whether boxes and diameters other than the training's are
-    defined; ``memory_format`` is the one in which the network is fastest.
+    defined; ``memory_format`` is the one in which the network is fastest; ``one_thread`` tells
+    that its operators are too small to be shared by CPU cores.
     """
 
     any_box = False
+    one_thread = False
     memory_format = torch.contiguous_format
     size: int
 
@@ -38,6 +42,10 @@ class Representation(ABC):
         self, positions: np.ndarray, box_length: float, diameter: float, device: torch.device
     ) -> torch.Tensor | Graph:
         """Inputs of structures [B, N, 3], lengths in voxels, on the device."""
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Where the network runs: on as many of torch's threads as help."""
+        return torch_threads(1) if self.one_thread else nullcontext()
 
     @abstractmethod
     def at_once(self, device: torch.device) -> int:
@@ -103,6 +111,7 @@ class Pairs(Representation):
     """
 
     any_box = True
+    one_thread = True  # two take 2 to 4 times as long (docs/benchmarks.md)
     size = 0
 
     def __init__(self, near: float, cutoff: float, *, between: bool):

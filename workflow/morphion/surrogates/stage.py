@@ -140,7 +140,8 @@ class _Training:
                 events.epoch,
             )
             try:
-                position = loop.run()
+                with self._sees.threads():
+                    position = loop.run()
             except Stopped:
                 if ranks.is_first:
                     log(f"{self._output}: stopped by SIGTERM; the same command continues it")
