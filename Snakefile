@@ -35,6 +35,7 @@ include: "workflow/rules/currents.smk"
 include: "workflow/rules/surrogates.smk"
 include: "workflow/rules/anneal.smk"
 include: "workflow/rules/loadings.smk"
+include: "workflow/rules/walked.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/report.smk"
 

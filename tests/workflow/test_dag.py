@@ -49,7 +49,7 @@ def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):
     three = dry_run(snakemake, tmp_path, tiny(rounds=3))
     assert three["select_round1"] == three["select_round2"] == 1
     assert three["anneal"] == 2 * one["anneal"]
-    assert three["train"] - one["train"] == 4
+    assert three["train"] - one["train"] == 2  # the last round's alone for both splits
 
 
 def test_a_run_without_other_loadings_has_no_table_2(snakemake, tmp_path, tiny):
@@ -83,6 +83,35 @@ def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, 
 def test_a_run_judges_the_labels_it_is_asked_to(snakemake, tmp_path, tiny, keys, shown):
     found = dry_run(snakemake, tmp_path, tiny(**keys))
     assert {name for name in found if "verdict" in name or name == "judge"} == shown
+
+
+def test_walks_beside_exact_labels_add_a_set_that_every_network_predicts(snakemake, tmp_path, tiny):
+    exact = {"labels": {"method": "exact", "lattice": 30}}
+    plain = dry_run(snakemake, tmp_path, tiny(**exact))
+    found = dry_run(snakemake, tmp_path, tiny(**exact, walked={"structures": 4}))
+    more = {name: count - plain.get(name, 0) for name, count in found.items()}
+    del more["total"]
+    assert {name: count for name, count in more.items() if count} == {
+        "walked": 1,
+        "label": 1,
+        "verdict": 1,
+        "judge": 1,
+        "dataset": 1,
+        "predict": 3,
+        "table_walked": 1,
+        "figure_verdict": 1,
+    }
+
+
+def test_a_job_with_a_network_on_pairs_asks_for_no_more_threads_than_ranks(
+    snakemake, tmp_path, tiny
+):
+    """Two torch threads would take longer than one there, and keep other jobs waiting."""
+    for network, threads in (("periodic", "4"), ("resistor", "1")):
+        target = f"results/tiny/surrogates/round0/{network}-random"
+        result = snakemake(tmp_path, tiny(), "--dry-run", "--cores", "4", "-p", target)
+        (command,) = re.findall(r"morphion train .*", result.stdout + result.stderr)
+        assert f"--threads {threads} " in command
 
 
 def test_a_packed_data_set_needs_no_structures_and_no_labels(snakemake, tmp_path, tiny):
@@ -134,8 +163,10 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     found = dry_run(snakemake, tmp_path, CONFIGS / "study.yaml", "--config", "engine=cpu")
     assert "structures" not in found
     assert found["unpack"] == 1
-    assert found["label"] == 7 + 2 + 2 * 6  # selected, evaluation, both loadings
+    # Selected twice, evaluation, both loadings, and walks beside exact labels.
+    assert found["label"] == 2 * 8 + 2 + 2 * 7 + 1
     networks, sizes = 8, 4
-    # All but the paper's whole network; four curves without it; a retraining on both splits.
-    assert found["train"] == (networks - 1) + 4 * sizes + 2
+    # All but the paper's whole network; six curves without it; two retrainings, the last on both
+    # splits.
+    assert found["train"] == (networks - 1) + 6 * sizes + 1 + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1

@@ -8,6 +8,7 @@ structures that is labelled together:
 ``round1``, ...        what the annealing of the round before selected
 ``evaluation``         a sample of the last annealing, never trained on
 ``loading-0.15``, ...  the test split at another volume fraction
+``walked``             part of round 0's test split, labelled by walks too
 =====================  ======================================================
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EVALUATION = "evaluation"
+WALKED = "walked"
 
 
 def round_set(round_: int | str) -> str:

@@ -7,7 +7,7 @@ from morphion.config import Config
 from morphion.config.anneal import OBJECTIVES
 from morphion.errors import ConfigError
 from morphion.gpu.present import gpu_is_present
-from morphion.paths import EVALUATION, loading_set, round_set
+from morphion.paths import EVALUATION, WALKED, loading_set, round_set
 
 SPLITS = ("random", "by_run")
 
@@ -62,6 +62,8 @@ class Plan:
             return base
         if set_ == EVALUATION:
             return self.config.anneal.evaluation_sample
+        if set_ == WALKED:
+            return self.config.walked.structures
         if set_.startswith("loading-"):
             return round((base + self.config.rounds * annealed) * self.config.split[2])
         return annealed
@@ -86,8 +88,19 @@ class Plan:
 
     def evaluation_sets(self) -> Iterator[str]:
         """Sets that are labelled and predicted, but never trained on."""
+        yield from self.unlike_sets()
+        if self.config.walked.structures:
+            yield WALKED
+
+    def unlike_sets(self) -> Iterator[str]:
+        """Those of them whose structures are unlike those of the first data set."""
         yield EVALUATION
         yield from (loading_set(loading) for loading in self.config.loadings)
+
+    def threads(self, network: str, most: int) -> int:
+        """CPU threads that a job with a network asks for: ``most``, but no more than it can use."""
+        block = self.config.surrogates.network(network)
+        return min(most, block.training.ranks) if block.one_thread else most
 
     def annealing_jobs(self) -> Iterator[tuple[str, int]]:
         """Objective and job number of every annealing job of a round."""
@@ -132,8 +145,10 @@ class Plan:
         """Round, name and split of every training.
 
         All networks are compared in round 0; later rounds retrain the network that drives the
-        annealing, once for each split.
+        annealing, the last of them once for each split.
         """
+        driver = self.config.surrogates.driver
         yield from ((0, name, "random") for name in self.trainings())
-        for round_ in self.rounds()[1:]:
-            yield from ((round_, self.config.surrogates.driver, split) for split in SPLITS)
+        yield from ((round_, driver, "random") for round_ in self.rounds()[1:-1])
+        if self.last_round:
+            yield from ((self.last_round, driver, split) for split in SPLITS)

@@ -10,7 +10,7 @@ rule anneal:
         PATHS.benchmark("anneal", "round{round}-{objective}-{job}")
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: PLAN.threads(DRIVER, 8)
     params:
         config=PATHS.config(),
         depends=lambda w: digest(

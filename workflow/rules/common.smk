@@ -2,7 +2,7 @@ from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
 from morphion.config.load import block
 from morphion.errors import MorphionError
-from morphion.paths import EVALUATION, Layout, loading_set, round_set
+from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
 from morphion.plan import Plan, planned_here
 from morphion.provenance import digest
 
@@ -44,7 +44,7 @@ def dataset_before(set_):
     if set_ == round_set(0):
         return []
     if set_ in PLAN.evaluation_sets():
-        return PATHS.dataset(round_set(PLAN.last_round))
+        return PATHS.dataset(round_set(0))
     return PATHS.dataset(round_set(int(set_.removeprefix("round")) - 1))
 
 

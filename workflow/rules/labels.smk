@@ -15,9 +15,10 @@ rule label:
     params:
         config=PATHS.config(),
         # Those that a verdict draws are walked without a control variate.
-        depends=digest(
+        depends=lambda w: digest(
             [
-                depends_on("geometry", "transport", "labels"),
+                depends_on("geometry", "transport"),
+                block(RUN.labels_of(w.set)),
                 RUN.labels.control_variate and RUN.verdict.structures_per_shard,
             ]
         ),

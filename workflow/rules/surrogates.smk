@@ -13,7 +13,7 @@ rule train:
         PATHS.benchmark("train", "round{round}-{network}-{split}")
     conda:
         ENVIRONMENT
-    threads: 16
+    threads: lambda w: PLAN.threads(w.network, 16)
     params:
         config=PATHS.config(),
         depends=lambda w: digest([RUN.seed, block(RUN.surrogates.network(w.network))]),
@@ -37,7 +37,7 @@ rule predict:
         PATHS.benchmark("predict", "round{round}-{network}-{split}-{set}")
     conda:
         ENVIRONMENT
-    threads: 4
+    threads: lambda w: PLAN.threads(w.network, 4)
     shell:
         "morphion evaluate --model {input.model} --dataset {input.dataset}"
         " --threads {threads} {output} 2> {log}"

@@ -14,9 +14,12 @@ from morphion.errors import ConfigError
 CAPTIONS = Path(morphion.__file__).parents[1] / "report"
 
 
-@pytest.fixture(params=[(0.15, 0.05), ()], ids=["loadings", "no loadings"])
+EXACT = {"labels": {"method": "exact"}, "walked": {"structures": 5}}
+
+
+@pytest.fixture(params=[{}, {"loadings": ()}, EXACT], ids=["loadings", "no loadings", "walked"])
 def artifacts(request):
-    config = Config(output="out", loadings=request.param, rounds=2)
+    config = Config(output="out", rounds=2, **request.param)
     named = {f"table_{name}": artifact for name, artifact in tables(config).items()}
     return named | figures(config)
 
@@ -40,6 +43,7 @@ def test_every_artifact_has_a_caption(artifacts):
         ({}, (True, True)),
         ({"labels": {"method": "exact"}}, (True, False)),  # without statistical error, no z
         ({"verdict": {"structures_per_shard": 0}}, (False, False)),
+        (EXACT, (True, True)),
     ],
 )
 def test_verdicts_are_shown_where_there_are_some(keys, shown):
@@ -47,6 +51,7 @@ def test_verdicts_are_shown_where_there_are_some(keys, shown):
     assert ("verdict" in tables(config), "verdict" in figures(config)) == shown
     if shown[1]:
         sets = ["round0", "round1", "round2", "evaluation", "loading-0.15", "loading-0.05"]
+        sets = ["walked"] if keys == EXACT else sets
         assert list(figures(config)["verdict"].inputs["measured"]) == sets
 
 

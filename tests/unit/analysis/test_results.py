@@ -16,6 +16,9 @@ def inputs(run, tmp_path):
         for name in ("networks", "costs", "speed", "table1", "out_of_distribution", "left_out")
     }
     named["learning_curve"] = tmp_path / "learning_curve.csv"
+    named["walked"] = tmp_path / "walked.csv"
+    first = {"periodic": run.first_predictions}
+    tables.walked_table(first, first, run.config, named["walked"])
     tables.networks_table(networks, run.config, named["networks"])
     tables.table1([run.annealed], run.retrained, run.config, named["table1"])
     sets = {"evaluation": networks}
@@ -54,6 +57,10 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert "needs a GPU: 1.5 s a sample measured here, 17.1 h for 4096 structures" in text
     assert "for 4096 structures and 10 epochs |  | 300 ms | 250 ms (8) |" in text
     assert "| periodic | 1234 | 2e+06 | 90 s on 1 x cpu | 9 | 2 ms | 1 ms (64) |" in text
+    walked = pd.read_csv(inputs[0]["walked"]).iloc[0]
+    shown = text.split("## Labels by kinetic Monte Carlo")[1]
+    assert f"| periodic | {walked.mape:.3g} [" in shown
+    assert f"| {walked.mape_noise_floor:.3g} |" in shown
     ratio = text.split("`paper-20` over each")[1]
     assert "| 250 | 500 |" in ratio  # 0.5 s over 2 ms, and over 1 ms
     shown = {path.name for path in page.parent.iterdir()} - {"page.md"}

@@ -68,6 +68,36 @@ def test_table1_scores_what_joined_in_each_round_and_the_evaluation(by_hand, run
     assert (last.paper_mse, last.paper_mape, last.paper_pearson) == (5.739e-3, 7.133, 0.985)
 
 
+def test_table1_tells_what_the_runs_were_after(by_hand, run, tmp_path):
+    every = pd.read_csv(by_hand)
+    every.loc[every.label == 1.0, "family"] = "maximised"
+    every.loc[every.label == 0.8, "family"] = "maximised"
+    every.loc[every.label == 0.5, "family"] = "minimised"
+    every.to_csv(by_hand, index=False)
+    tables.table1([by_hand], by_hand, run.config, tmp_path / "table1.csv")
+    first = pd.read_csv(tmp_path / "table1.csv").iloc[0]  # the structures of round 1
+    assert first.mape_maximised == pytest.approx(5)  # 0 and 10 %
+    assert np.isnan(first.mape_minimised)  # one is too few
+
+
+def test_walked_structures_are_scored_by_both_labels(by_hand, run, tmp_path):
+    exact = pd.read_csv(by_hand).assign(group=list("abcdefg"), label_stderr=0.0)
+    exact.to_csv(by_hand, index=False)
+    walked = exact[exact.group.isin(["c", "e"])].assign(
+        label=[0.6, 1.0], prediction=[0.6, 1.1], label_stderr=[0.006, 0.01]
+    )
+    walked.to_csv(tmp_path / "walked.csv", index=False)
+    arguments = ({"cnn": by_hand}, {"cnn": tmp_path / "walked.csv"}, run.config)
+    tables.walked_table(*arguments, tmp_path / "w.csv")
+    row = pd.read_csv(tmp_path / "w.csv").iloc[0]
+    assert (row.structures, row.mape) == (2, pytest.approx(5))  # 0 and 10 %
+    assert row.exact_mape == pytest.approx(15)  # labels 0.5 and 1, predictions 0.6 and 1.1
+    assert row.mape_noise_floor == pytest.approx(np.sqrt(2 / np.pi))  # of 1 % each
+    walked.assign(group=["c", "unknown"]).to_csv(tmp_path / "walked.csv", index=False)
+    with pytest.raises(MorphionError, match=r"walked\.csv: 2 structures, of which .* has 1"):
+        tables.walked_table(*arguments, tmp_path / "w.csv")
+
+
 def test_table2_puts_the_paper_beside_its_two_loadings_only(by_hand, run, tmp_path):
     tables.table2({0.15: by_hand, 0.2: by_hand}, run.config, tmp_path / "table2.csv")
     table = pd.read_csv(tmp_path / "table2.csv").set_index("volume_fraction")

@@ -6,9 +6,11 @@ import xarray as xr
 
 from morphion import store
 from morphion.config import Config, parse_config
+from morphion.config.labels import Walked
 from morphion.dataset import build_dataset, unpack_dataset
 from morphion.dataset.loadings import write_loadings
-from morphion.errors import ConfigError, StoreError
+from morphion.dataset.walked import write_walked
+from morphion.errors import ConfigError, StoreError, StructureError
 from morphion.labels.shard import structures_digest
 from morphion.store.pack import pack
 from morphion.structures.dataset import structure_dataset
@@ -171,3 +173,34 @@ def test_a_packed_data_set_of_another_configuration_is_refused(tmp_path, packed,
     with pytest.raises(ConfigError, match=rf"r0\.zarr\.zip: made with {key} = "):
         unpack_dataset(config.model_copy(update=change(config)), file, tmp_path / "again.zarr")
     assert not (tmp_path / "again.zarr").exists()
+
+
+def test_walked_structures_are_drawn_from_the_test_split_with_their_origin(tmp_path, config):
+    paths = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 20))
+    build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
+    data = store.load(tmp_path / "d.zarr", kind="dataset")
+    test = set(data["index"].values[data.split_random.values == "test"])
+    found = {}
+    for count in (2, 3):
+        asked = config.model_copy(update={"walked": Walked(structures=count)})
+        write_walked(asked, tmp_path / "d.zarr", [tmp_path / f"{count}.zarr"])
+        found[count] = store.load(tmp_path / f"{count}.zarr", kind="structures")
+    for count, drawn in found.items():
+        assert drawn.sizes["structure"] == count
+        assert set(drawn["index"].values) <= test
+        same = data.isel(structure=drawn["index"].values)
+        np.testing.assert_array_equal(drawn.positions, same.positions)
+        assert drawn.group.values.tolist() == same.group.values.tolist()
+    assert set(found[2]["index"].values) < set(found[3]["index"].values)
+    asked = config.model_copy(update={"walked": Walked(structures=5)})
+    with pytest.raises(StructureError, match=r"walked\.structures = 5: the test split .* has 4"):
+        write_walked(asked, tmp_path / "d.zarr", [tmp_path / "5.zarr"])
+
+
+def test_a_set_outside_the_rounds_says_how_its_labels_were_made(tmp_path, config):
+    structures, labels = write_set(tmp_path, config, 0, [0.01, 0.02])
+    made = {"config": {"labels": {"method": "kmc", "lattice": 30}}}
+    store.write(labels, store.load(labels, kind="labels"), kind="labels", provenance=made)
+    build_dataset(config, [structures], [labels], tmp_path / "d.zarr", round_=None)
+    record = store.load(tmp_path / "d.zarr", kind="dataset").attrs["provenance"]
+    assert record["config"]["labels"] == made["config"]["labels"]

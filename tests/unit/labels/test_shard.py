@@ -11,6 +11,7 @@ import morphion.labels.label as label_module
 import morphion.labels.shard as shard_module
 from morphion import store
 from morphion.config import Config, parse_config
+from morphion.config.labels import Walked
 from morphion.errors import DeviceError
 from morphion.labels import label_shard
 from morphion.structures.dataset import structure_dataset
@@ -66,6 +67,22 @@ def test_an_interrupted_job_continues_to_the_uninterrupted_result(
     assert len(calls) == 5  # two finished, one killed, two left
     xr.testing.assert_equal(values(output), values(tmp_path / "whole.zarr"))
     assert not output.with_name("killed.zarr.partial").exists()
+
+
+def test_walked_structures_of_a_run_with_exact_labels_get_both(structures, tmp_path):
+    config = configured(method="exact").model_copy(
+        update={"walked": Walked(structures=4, target_relative_error=0.2)}
+    )
+    label_shard(config, "round0", structures, tmp_path / "exact.zarr")
+    label_shard(config, "walked", structures, tmp_path / "walked.zarr")
+    exact, walked = values(tmp_path / "exact.zarr"), values(tmp_path / "walked.zarr")
+    assert set(exact.method.values) == {"exact"}
+    assert set(walked.method.values) == {"kmc"}
+    assert (walked.stderr > 0).all()
+    z = (walked.diffusivity - exact.diffusivity) / walked.stderr
+    assert np.abs(z).max() < 3.5
+    made = store.load(tmp_path / "walked.zarr", kind="labels").attrs["provenance"]["config"]
+    assert made["labels"]["method"] == "kmc"
 
 
 def drawn(structures, count) -> set[int]:

@@ -9,6 +9,7 @@ from surrogate_cases import BOX, DIAMETER, make_config, make_positions, networks
 
 from morphion.errors import SurrogateError
 from morphion.surrogates import Surrogate, boosting, predict_dataset, train
+from morphion.surrogates.build import build
 from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.model import read_description, read_tensors
 from morphion.surrogates.trees import describe, descriptor_of
@@ -55,6 +56,15 @@ def test_trees_predict_what_scikit_learn_predicts(tmp_path, large, monkeypatch):
     found, spread = surrogate.predict(positions, BOX, DIAMETER)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     np.testing.assert_allclose(spread, surrogate.relative_spread * found)
+
+
+def test_fitted_numbers_are_those_of_the_trees_kept():
+    model = build(BLOCK, descriptor_of(BLOCK).size)
+    assert model.fitted_numbers() == 0
+    model.feature[0, 0] = 3  # a node with two leaves: entry, threshold, two values
+    assert model.fitted_numbers() == 4
+    model.feature[0, 1] = 5  # one leaf divided: entry, threshold, one value more
+    assert model.fitted_numbers() == 7
 
 
 def test_trees_beat_the_mean_and_the_best_iteration_is_kept(tmp_path, large):

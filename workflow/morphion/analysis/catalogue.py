@@ -13,7 +13,7 @@ from typing import Any
 
 from morphion.config import Config
 from morphion.errors import ConfigError
-from morphion.paths import EVALUATION, Layout, loading_set, round_set
+from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
 from morphion.plan import SPLITS, Plan
 
 HISTORY = "/history.csv"  # of a training, in its model folder
@@ -127,7 +127,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             {
                 "predictions": {
                     set_: {n: where.predictions(0, n, "random", set_) for n in networks}
-                    for set_ in plan.evaluation_sets()
+                    for set_ in plan.unlike_sets()
                 }
             },
             configured=True,
@@ -140,6 +140,17 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             configured=True,
         ),
     }
+    if config.walked.structures:
+        found["walked"] = Artifact(
+            "Exact labels and those of walks",
+            "Networks",
+            "tables:walked_table",
+            {
+                "exact": networks,
+                "walked": {n: where.predictions(0, n, "random", WALKED) for n in networks},
+            },
+            configured=True,
+        )
     if _has_learning_curve(plan):
         found["learning_curve"] = Artifact(
             "Accuracy against the structures trained on",
@@ -273,16 +284,17 @@ def figures(config: Config) -> dict[str, Artifact]:
             "overview:learning_curves",
             {"table": where.table("learning_curve")},
         )
-    if config.verdict.structures_per_shard and config.labels.method == "kmc":
+    walked = [name for name in plan.sets() if config.labels_of(name).method == "kmc"]
+    if config.verdict.structures_per_shard and walked:
         found["verdict"] = Artifact(
             "Labels against the exact solution",
             "Labels",
             "verdicts:verdict_figure",
             {
-                "decisions": _decisions(config),
+                "decisions": {name: where.decision(name) for name in walked},
                 "measured": {
                     name: [where.verdict(name, shard) for shard in plan.shards(name)]
-                    for name in plan.sets()
+                    for name in walked
                 },
             },
         )
@@ -292,7 +304,7 @@ def figures(config: Config) -> dict[str, Artifact]:
 def results(config: Config) -> Artifact:
     """The page that compares the networks."""
     where = Layout(config.output)
-    optional = ("left_out", "learning_curve", "table2")
+    optional = ("left_out", "learning_curve", "table2", "walked")
     named, drawn = tables(config), figures(config)
     shown = ["networks", "costs", "speed", "table1", "out_of_distribution"]
     shown += [name for name in optional if name in named]

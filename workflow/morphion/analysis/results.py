@@ -8,6 +8,7 @@ import pandas as pd
 
 from morphion import __version__
 from morphion.analysis.tables import METRICS, read_table
+from morphion.anneal.selection import FAMILY
 from morphion.config import Config
 from morphion.files import atomic_file
 from morphion.progress import log
@@ -26,8 +27,8 @@ def results_page(
     ----------
     tables : Mapping
         Tables of the report by name: ``networks``, ``costs``, ``speed``, ``table1`` and
-        ``out_of_distribution``, and ``left_out``, ``learning_curve`` and ``table2`` where the run
-        has them.
+        ``out_of_distribution``, and ``left_out``, ``learning_curve``, ``table2`` and ``walked``
+        where the run has them.
     figures : Mapping
         PNG files by name, each with an SVG file beside it: ``training``, and ``learning_curves``
         where the run has it. They are copied to ``OUTPUT-NAME.png`` and ``.svg``.
@@ -47,6 +48,8 @@ def results_page(
         _beside_the_papers(networks, costs, speed),
         _calibration(networks),
     ]
+    if "walked" in tables:
+        parts.append(_walked(tables["walked"]))
     if "learning_curve" in tables:
         parts.append(_learning_curve(tables["learning_curve"], left_out))
         parts.append([_shown("learning_curves", "MAPE against training structures", output)])
@@ -197,6 +200,28 @@ def _calibration(networks: pd.DataFrame) -> list[str]:
     ]
 
 
+def _walked(path: Path) -> list[str]:
+    table = read_table(path, ("network", *_SCORED, "mape_noise_floor", "exact_mape"))
+    rows = [
+        [
+            row.network,
+            _interval(row, "mape"),
+            _interval(row, "exact_mape"),
+            f"{row.mape_noise_floor:.3g}",
+        ]
+        for _, row in table.iterrows()
+    ]
+    head = ("network", "MAPE by walks, %", "MAPE by exact labels, %", "by noise of walks alone, %")
+    return [
+        "## Labels by kinetic Monte Carlo",
+        "",
+        f"{table.structures.iloc[0]} structures of the test set, labelled by walks as well. A "
+        "network without any error would have the last column's MAPE by the walks' labels.",
+        "",
+        *_table(head, rows),
+    ]
+
+
 def _learning_curve(path: Path, left_out: pd.DataFrame) -> list[str]:
     table = read_table(path, ("network", "training_structures", *_SCORED))
     missing = {
@@ -227,22 +252,24 @@ def _learning_curve(path: Path, left_out: pd.DataFrame) -> list[str]:
 def _out_of_distribution(table1: Path, table2: Path | None) -> list[str]:
     annealed = read_table(table1, ("network", "annealing", *_SCORED))
     rows = [
-        [f"{row.annealing}, network of {row.network}", *_scores(row)]
+        [f"{row.annealing}, network of {row.network}", *_scores(row), *_directions(row)]
         for _, row in annealed.iterrows()
     ]
     if table2 is not None:
         loadings = read_table(table2, ("volume_fraction", *_SCORED))
         rows += [
-            [f"{100 * row.volume_fraction:g} % loading", *_scores(row)]
+            [f"{100 * row.volume_fraction:g} % loading", *_scores(row), "", ""]
             for _, row in loadings.iterrows()
         ]
-    head = ("structures", "scored", "MSE", "MAPE, %", "R", "MAPE in the paper, %")
+    head = ["structures", "scored", "MSE", "MAPE, %", "R", "MAPE in the paper, %"]
+    head += [f"MAPE of {family}, %" for family in FAMILY.values()]
     return [
         "## Out of distribution",
         "",
-        "The driver of the annealing on structures that annealing runs found, before and after it "
-        "was trained again with the selected ones of round 0, and the network trained last on "
-        "other loadings. Sampled structures come from new runs and were never trained on.",
+        "The driver of the annealing on structures that annealing runs found: those that its own "
+        "runs of a round selected, before it was trained again with them, and those sampled from "
+        "the last runs, which no network was trained on; and the network trained last on other "
+        "loadings.",
         "",
         *_table(head, rows),
     ]
@@ -271,6 +298,10 @@ def _scores(row: pd.Series) -> list[str]:
         _interval(row, "pearson", digits=5),
         "" if pd.isna(reported) else f"{reported:.3g}",
     ]
+
+
+def _directions(row: pd.Series) -> list[str]:
+    return [_interval(row, f"mape_{family}") for family in FAMILY.values()]
 
 
 def _left_out(path: Path | None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""``morphion structures`` and ``morphion loadings``."""
+"""``morphion structures``, ``morphion loadings`` and ``morphion walked``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +42,20 @@ def loadings(
     write_loadings(load_config(config), dataset, volume_fraction, outputs)
 
 
+def walked(
+    outputs: Annotated[list[Path], typer.Argument(help="Structure shards to write.")],
+    config: ConfigFile,
+    dataset: Annotated[Path, typer.Option(help="Data set of round 0.")],
+) -> None:
+    """Draw structures of the test split that are to be walked beside their exact labels."""
+    from morphion.config import load_config
+    from morphion.dataset.walked import write_walked
+
+    write_walked(load_config(config), dataset, outputs)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel=PIPELINE)(structures)
     app.command(rich_help_panel=PIPELINE)(loadings)
+    app.command(rich_help_panel=PIPELINE)(walked)

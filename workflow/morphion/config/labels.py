@@ -9,6 +9,19 @@ from morphion.config.base import Block
 from morphion.config.transport import CoverageShell, Transport
 
 
+class Walked(Block):
+    """Structures with exact labels that are also walked, to see what noisy labels would show."""
+
+    structures: int = Field(
+        0,
+        ge=0,
+        description="structures of the first test split that kinetic Monte Carlo labels as well",
+    )
+    target_relative_error: float = Field(
+        0.01, gt=0, lt=0.5, description="standard error over diffusivity that is aimed at"
+    )
+
+
 class Labels(Block):
     """Cation diffusivity of every structure, by kinetic Monte Carlo or by the exact solver."""
 

@@ -10,10 +10,11 @@ from morphion.config.anneal import Anneal
 from morphion.config.base import Block
 from morphion.config.currents import Currents
 from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
-from morphion.config.labels import Labels
+from morphion.config.labels import Labels, Walked
 from morphion.config.surrogates import Surrogates
 from morphion.config.transport import CoverageShell, Transport
 from morphion.config.verdict import Verdict
+from morphion.paths import WALKED
 
 Split = tuple[
     Annotated[float, Field(gt=0, lt=1)],
@@ -40,6 +41,9 @@ class Config(Block):
     structures: Structures = Field(Structures(), description="what is generated in round 0")
     transport: Transport = Field(CoverageShell(), description="local diffusivity and affinity")
     labels: Labels = Field(Labels(), description="how structures are labelled")
+    walked: Walked = Field(
+        Walked(), description="kinetic Monte Carlo beside exact labels, on part of the test split"
+    )
     labelled: Path | None = Field(
         None,
         description="packed data set (*.zarr.zip) that is round 0, instead of generating and "
@@ -56,6 +60,13 @@ class Config(Block):
         (0.15, 0.05), description="other volume fractions at which the last network is tried"
     )
     analysis: Analysis = Field(Analysis(), description="descriptors and figures")
+
+    def labels_of(self, set_: str) -> Labels:
+        """How the structures of a set are labelled."""
+        if set_ != WALKED:
+            return self.labels
+        error = self.walked.target_relative_error
+        return self.labels.model_copy(update={"method": "kmc", "target_relative_error": error})
 
     @model_validator(mode="after")
     def _fits_together(self):
@@ -75,6 +86,11 @@ class Config(Block):
         self.labels.require_shell(self.transport, self.geometry.box_length, diameter)
         if self.anneal.maximise.select + self.anneal.minimise.select == 0:
             raise ValueError("anneal.maximise.select and anneal.minimise.select are both 0")
+        if self.walked.structures and self.labels.method != "exact":
+            raise ValueError(
+                f"walked.structures = {self.walked.structures} needs labels.method: exact; labels "
+                "are walks already: leave it out"
+            )
         if abs(sum(self.split) - 1) > 1e-9:
             raise ValueError(f"split = {list(self.split)} sums to {sum(self.split):g}, not 1")
         if len(set(self.loadings)) != len(self.loadings):

@@ -86,6 +86,11 @@ class NetworkBlock(Block):
         """Whether its training reads exact currents between particles."""
         return False
 
+    @property
+    def one_thread(self) -> bool:
+        """Whether a process of it runs on one core: its operators are too small to be shared."""
+        return False
+
 
 class PaperNetwork(NetworkBlock):
     """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
@@ -204,6 +209,11 @@ class ResistorNetwork(NetworkBlock):
         """Whether its training reads currents."""
         return self.current_weight * self.current_share > 0 or self.occupancy_weight > 0
 
+    @property
+    def one_thread(self) -> bool:
+        """Pairs of a batch are too few to be shared by cores (docs/benchmarks.md)."""
+        return True
+
 
 class GraphTraining(ResistorTraining):
     """As of the resistor network, at a gentler rate: what rounds pass on multiplies."""
@@ -236,6 +246,11 @@ class GraphNetwork(NetworkBlock):
         1.0, ge=0, description="weight of D along the axes in the loss; 0: their mean alone"
     )
     training: GraphTraining = GraphTraining()
+
+    @property
+    def one_thread(self) -> bool:
+        """Pairs of a batch are too few to be shared by cores (docs/benchmarks.md)."""
+        return True
 
 
 class TreesTraining(Fit):

@@ -37,8 +37,8 @@ def build_dataset(
 
     ``previous`` is the data set of the round before: its structures come first, and its reference
     diffusivity D0 (the largest converged label of round 0) stays the unit of D*. For a set outside
-    the rounds it only gives D0. Raises StoreError if labels belong to other structures or none of
-    round 0 converged.
+    the rounds it only gives D0, and the record names how the labels say they were made. Raises
+    StoreError if labels belong to other structures or none of round 0 converged.
     """
     new = _join(structures, labels)
     parts = [new.assign(round=("structure", np.full(new.sizes["structure"], round_ or 0, "i4")))]
@@ -53,7 +53,10 @@ def build_dataset(
     data.attrs = {name: new.attrs[name] for name in ("box_length", "diameter", "volume_fraction")}
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
-    record = provenance.record(_blocks(config), seed=config.seed, round=round_)
+    blocks = _blocks(config)
+    if round_ is None:
+        blocks |= _labelled_as(labels[0])
+    record = provenance.record(blocks, seed=config.seed, round=round_)
     _write(data, output, record)
 
 
@@ -88,6 +91,12 @@ def _blocks(config: Config) -> dict[str, Any]:
         "transport": transport_record(config.transport),
         "split": list(config.split),
     }
+
+
+def _labelled_as(labels: Path) -> dict[str, Any]:
+    """The block of the configuration that a shard of labels was made with; none if it says none."""
+    made = store.load(labels, kind="labels", names=("diffusivity",)).attrs["provenance"]
+    return {key: value for key, value in made.get("config", {}).items() if key == "labels"}
 
 
 def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:

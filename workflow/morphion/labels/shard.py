@@ -46,11 +46,11 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     labels do not depend on shards, threads or restarts. With a control variate one thing does:
     the structures that a verdict draws from the shard are walked without it.
     """
-    device = choose(config.engine)
+    device, how = choose(config.engine), config.labels_of(set_)
     data = store.load(structures, kind="structures")
-    block_ = {key: block(getattr(config, key)) for key in ("transport", "labels")}
+    block_ = {"transport": block(config.transport), "labels": block(how)}
     identity = [block_, config.seed, set_, structures_digest(data), _table(config)]
-    if config.labels.control_variate is not None:
+    if how.control_variate is not None:
         identity.append(config.verdict.structures_per_shard)
     partial = store.Partial(output, identity)
     count = data.sizes["structure"]
@@ -73,7 +73,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
                 report.advance(note=_note(finished[i]))
     store.write(
         output,
-        _assemble(finished, data, config),
+        _assemble(finished, data, how),
         kind=KIND,
         provenance=provenance.record(
             block_, seed=config.seed, set=set_, engine="cpu" if device is None else device.name
@@ -94,11 +94,12 @@ def _in_turn(
     def left(rows) -> list[int]:
         return [int(i) for i in rows if finished[i] is None]
 
-    if config.labels.control_variate is not None:
-        plain = config.labels.model_copy(update={"control_variate": None})
+    how = config.labels_of(set_)
+    if how.control_variate is not None:
+        plain = how.model_copy(update={"control_variate": None})
         while judged := left(_judged(config, set_, data, finished)):
             yield plain, judged
-    yield config.labels, left(range(len(finished)))
+    yield how, left(range(len(finished)))
 
 
 def _judged(config: Config, set_: str, data: xr.Dataset, finished: list) -> np.ndarray:
@@ -141,7 +142,7 @@ def _note(entry: dict[str, np.ndarray]) -> str:
     return f"(last: D = {entry['diffusivity']:.5f} +- {entry['stderr']:.5f})"
 
 
-def _assemble(entries: list[dict], data: xr.Dataset, config: Config) -> xr.Dataset:
+def _assemble(entries: list[dict], data: xr.Dataset, how: Labels) -> xr.Dataset:
     if entries:
         arrays = {name: np.stack([entry[name] for entry in entries]) for name in entries[0]}
     else:
@@ -156,8 +157,8 @@ def _assemble(entries: list[dict], data: xr.Dataset, config: Config) -> xr.Datas
         if "lag" not in _DIMS.get(name, ()) or values.shape[1] > 0
     }
     count = len(entries)
-    variables["method"] = ("structure", np.full(count, config.labels.method, dtype=object))
-    variables["lattice"] = ("structure", np.full(count, config.labels.lattice, np.int32))
+    variables["method"] = ("structure", np.full(count, how.method, dtype=object))
+    variables["lattice"] = ("structure", np.full(count, how.lattice, np.int32))
     for name in ("family", "index"):
         variables[name] = data[name]
     return xr.Dataset(variables, attrs={"structures_digest": structures_digest(data)})

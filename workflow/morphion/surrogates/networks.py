@@ -91,6 +91,10 @@ class Surrogate3D(nn.Module):
         ``diffusivity`` [S] is the D* of all structures.
         """
 
+    def fitted_numbers(self) -> int:
+        """How many numbers training has chosen."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def learners(self) -> Sequence[nn.Module]:
         """Networks that learn apart from each other: the members of an ensemble, or itself."""
         return [self]

@@ -240,7 +240,7 @@ class _Training:
                 "seconds": round(position.seconds, 3),
                 "samples_per_second": round(best["samples_per_second"], 3),
                 "loader_share": round(best["loader_share"], 5),
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "parameters": model.fitted_numbers(),
                 "ranks": self._ranks.count,
                 "device": str(self._ranks.device),
                 "peak_memory_bytes": peak_memory(self._ranks.device),

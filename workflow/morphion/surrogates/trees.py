@@ -98,6 +98,12 @@ class Trees(Surrogate3D):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("start", torch.zeros((), dtype=torch.float64))
 
+    def fitted_numbers(self) -> int:
+        """An entry of x and a threshold to each node within a tree, a value to each leaf."""
+        within = int((self.feature != LEAF).sum())
+        grown = int((self.feature[:, 0] != LEAF).sum())
+        return 2 * within + (within + grown)  # a tree has one leaf more than nodes within
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """D* of a batch, float64 [B]."""
         total = self.start + self.outputs(inputs).sum(1)
