@@ -9,6 +9,7 @@ from torch.nn import functional
 from morphion.surrogates.pairs import Graph
 
 _FIRST = 0.97  # centre of the first Gaussian: hardly any pair is closer than contact
+_LEAST = -80.0  # of an exponent: exp of much less is no normal float32 and takes ten times longer
 _ANGLES = 6  # Chebyshev polynomials of the cosine of a wedge
 
 
@@ -21,7 +22,8 @@ def pair_features(graph: Graph, centres: torch.Tensor) -> torch.Tensor:
     """Gaussians around evenly spaced centres [R] of the distance of all pairs and the cubic
     harmonics of their directions, [E, R + 2]."""
     distance, width = graph.distance[:, None], centres[1] - centres[0]
-    radial = torch.exp(-0.5 * ((distance - centres) / width).square())
+    exponent = -0.5 * ((distance - centres) / width).square()
+    radial = torch.exp(exponent.clamp_min(_LEAST))
     return torch.cat((radial, cubic_harmonics(graph.separation / distance)), 1)
 
 
