@@ -10,7 +10,8 @@ from scipy.ndimage import label
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from morphion.exact import finest, vectors
+from morphion.exact import finest
+from morphion.exact.conjugate import ConjugateGradients
 from morphion.exact.multigrid import Multigrid
 from morphion.transport.lattice import Lattice
 
@@ -38,13 +39,11 @@ class Bonds:
         part_weight = np.bincount(self._part.ravel(), self.weight.ravel())
         self._part_weight = np.where(part_weight > 0, part_weight, 1.0)
         self._preconditioner = Multigrid(self.padded)
-        self._partial = np.zeros(lattice.n)
-        self._partial_2 = np.zeros((lattice.n, 2))
 
     def times(self, x: np.ndarray) -> np.ndarray:
         """A x, float64 [n, n, n]."""
         product = np.zeros(self.padded.shape)
-        finest.apply(self.padded, finest.padded(x), product, self._partial)
+        finest.apply(self.padded, finest.padded(x), product, np.empty(self.lattice.n))
         return product[:, :, 1:-1].copy()
 
     def drift(self, axis: int) -> np.ndarray:
@@ -66,29 +65,14 @@ class Bonds:
         The sum of f over each connected part must vanish. The iteration ends at the relative
         residual, or after 100 steps.
         """
-        x, p, q = (np.zeros(self.padded.shape) for _ in range(3))
-        r = finest.padded(f)
-        enough = relative_residual * np.sqrt(self._advance(x, r, p, q, 0.0))
-        residual, alpha, previous = np.inf, 0.0, 1.0
+        iteration = ConjugateGradients(self.padded, self._preconditioner)
+        iteration.r[:] = finest.padded(f)
+        iteration.start()
+        enough = relative_residual * iteration.residual
         for _ in range(_MAX_ITERATIONS):
-            if residual <= enough:
+            if iteration.residual <= enough or iteration.step() is None:
                 break
-            z = self._preconditioner(r)
-            vectors.products(z, r, q, self._partial_2)
-            with_r, with_q = self._partial_2.sum(axis=0)
-            vectors.turn(p, z, -alpha * with_q / previous)
-            finest.apply(self.padded, p, q, self._partial)
-            curvature = self._partial.sum()
-            if not curvature > 0:
-                break
-            alpha, previous = with_r / curvature, with_r
-            residual = np.sqrt(self._advance(x, r, p, q, alpha))
-        return self.centred(x[:, :, 1:-1])
-
-    def _advance(self, x, r, p, q, alpha: float) -> float:
-        """x += alpha p, r -= alpha q; the new r r."""
-        vectors.advance(x, r, p, q, alpha, self._partial)
-        return self._partial.sum()
+        return self.centred(iteration.x[:, :, 1:-1])
 
     def centred(self, x: np.ndarray) -> np.ndarray:
         """x less its equilibrium mean over each connected part; 0 where blocked."""

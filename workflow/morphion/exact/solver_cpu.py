@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from morphion.exact import finest, vectors
+from morphion.exact.conjugate import ConjugateGradients
 from morphion.exact.multigrid import Multigrid
 from morphion.transport.checks import require_memory
 from morphion.transport.lattice import Lattice
@@ -21,18 +22,16 @@ class CpuSolver:
     def __init__(self, lattice: Lattice):
         require_memory(lattice.n, BYTES_PER_SITE, "the exact solver")
         self.total_weight = float(sum(plane.sum(dtype=np.float64) for plane in lattice.weight))
-        self.b = b = finest.padded(lattice.b)
-        self.preconditioner = Multigrid(b)
+        self.b = finest.padded(lattice.b)
+        self._iteration = ConjugateGradients(self.b, Multigrid(self.b))
         self.chi: list[np.ndarray | None] = [None] * 3
-        self.x, self.r, self.p, self.q = (np.zeros(b.shape) for _ in range(4))
-        self.partial = np.zeros(b.shape[0])
-        self.partial_2 = np.zeros((b.shape[0], 2))
+        self._partial = np.zeros(lattice.n)
 
     def _mean_bond(self, axis: int) -> float:
         """D_ee of chi = 0: the sum of the bonds along the axis over that of the weights."""
         zero = np.broadcast_to(np.float32(0), (*self.b.shape[:2], self.b.shape[0]))
-        vectors.energy(self.b, zero, zero, axis, axis, self.partial)
-        return self.partial.sum() / self.total_weight
+        vectors.energy(self.b, zero, zero, axis, axis, self._partial)
+        return self._partial.sum() / self.total_weight
 
     def solve(
         self,
@@ -44,49 +43,26 @@ class CpuSolver:
         """Find chi of one axis; return (history of D_ee, final relative residual)."""
         history, residual = self._iterate(axis, relative_residual, max_iterations, report)
         self.chi[axis] = np.empty((self.b.shape[0],) * 3, np.float32)
-        vectors.store(self.x, self.chi[axis])
+        vectors.store(self._iteration.x, self.chi[axis])
         return history, residual
 
     def _iterate(self, axis, relative_residual, max_iterations, report):
-        b, x, r, p, q = self.b, self.x, self.r, self.p, self.q
-        x[:] = 0
-        p[:] = 0
-        finest.right_hand_side(b, axis, r)
-        scale = self._norm_of_r()
-        history = [self._mean_bond(axis)]
+        found = self._iteration
+        finest.right_hand_side(self.b, axis, found.r)
+        found.start()
+        scale, history = found.residual, [self._mean_bond(axis)]
         if scale == 0:
             return np.array(history), 0.0
-        residual, alpha, previous = 1.0, 0.0, 1.0  # the first direction is z: beta = 0
-        while residual > relative_residual and len(history) <= max_iterations:
-            z = self.preconditioner(r)
-            vectors.products(z, r, q, self.partial_2)
-            with_r, with_q = self.partial_2.sum(axis=0)
-            # Polak-Ribiere, as z is not a linear function of r; here r - r_before = -alpha q
-            vectors.turn(p, z, -alpha * with_q / previous)
-            finest.apply(b, p, q, self.partial)
-            curvature = self.partial.sum()
-            if not curvature > 0:
+        while found.residual > relative_residual * scale and len(history) <= max_iterations:
+            lowered = found.step()
+            if lowered is None:
                 break
-            alpha, previous = with_r / curvature, with_r
-            vectors.advance(x, r, p, q, alpha, self.partial)
-            residual = np.sqrt(self.partial.sum()) / scale
-            history.append(history[-1] - alpha * with_r / self.total_weight)
+            history.append(history[-1] - lowered / self.total_weight)
             if report is not None:
-                report(axis, len(history) - 1, residual)
-        return np.array(history), self._true_residual(axis) / scale
-
-    def _norm_of_r(self) -> float:
-        vectors.advance(self.x, self.r, self.p, self.q, 0.0, self.partial)
-        return float(np.sqrt(self.partial.sum()))
-
-    def _true_residual(self, axis: int) -> float:
-        finest.right_hand_side(self.b, axis, self.r)
-        self.p[:] = self.x
-        self.p[:, :, 0] = self.p[:, :, -2]
-        self.p[:, :, -1] = self.p[:, :, 1]
-        finest.apply(self.b, self.p, self.q, self.partial)
-        self.r -= self.q
-        return self._norm_of_r()
+                report(axis, len(history) - 1, found.residual / scale)
+        finest.right_hand_side(self.b, axis, found.r)
+        found.compare()
+        return np.array(history), found.residual / scale
 
     def tensor(self, axes: Sequence[int]) -> np.ndarray:
         """Energies of the correctors, float64 [3, 3]; NaN for axes that were not solved."""
@@ -95,8 +71,8 @@ class CpuSolver:
         for e in axes:
             for f in axes:
                 if e <= f:
-                    vectors.energy(self.b, chi[e], chi[f], e, f, self.partial)
-                    found[e, f] = found[f, e] = self.partial.sum() / self.total_weight
+                    vectors.energy(self.b, chi[e], chi[f], e, f, self._partial)
+                    found[e, f] = found[f, e] = self._partial.sum() / self.total_weight
         return found
 
     def corrector(self, axis: int) -> np.ndarray:
