@@ -107,13 +107,17 @@ def _pairs(positions, box, cutoff, bins):
     away, apart = np.empty((particles, particles, 3)), np.empty((particles, particles))
     count = 0
     for b in range(structures):
-        _measure(positions[b], box, away, apart)
+        for i in range(particles):
+            # Third particles take all distances, pairs alone those to particles behind i.
+            _measure(positions[b], i, 0 if bins > 0 else i + 1, box, away[i], apart[i])
         for i in range(particles):
             for j in range(i + 1, particles):
                 if apart[i, j] < cutoff:
                     structure[count] = b
                     first[count], second[count] = b * particles + i, b * particles + j
-                    separation[count], distance[count] = away[j, i], apart[i, j]
+                    distance[count] = apart[i, j]
+                    for axis in range(3):
+                        separation[count, axis] = -away[i, j, axis]
                     if bins > 0:
                         _between(i, j, box, away, apart, between[count])
                     count += 1
@@ -128,17 +132,16 @@ def _pairs(positions, box, cutoff, bins):
 
 
 @njit(cache=True)
-def _measure(centres, box, away, apart):
-    """Fill minimum-image x_k - x_i, ``away[i, k]``, and their lengths."""
-    for i in range(len(centres)):
-        for k in range(len(centres)):
-            square = 0.0
-            for axis in range(3):
-                d = centres[k, axis] - centres[i, axis]
-                d -= box * np.rint(d / box)
-                away[i, k, axis] = d
-                square += d * d
-            apart[i, k] = np.sqrt(square)
+def _measure(centres, i, start, box, away, apart):
+    """Fill minimum-image x_k - x_i, ``away[k]``, and their lengths, for k from ``start`` on."""
+    for k in range(start, len(centres)):
+        square = 0.0
+        for axis in range(3):
+            d = centres[k, axis] - centres[i, axis]
+            d -= box * np.rint(d / box)
+            away[k, axis] = d
+            square += d * d
+        apart[k] = np.sqrt(square)
 
 
 @njit(cache=True)
