@@ -1,8 +1,9 @@
-"""Filters and neurons of the paper's network: errors of candidates on the validation set.
+"""Filters, neurons, rate and batch of the paper's network: errors on the validation set.
 
 Run as ``python benchmarks/paper_network_search.py data/study.zarr.zip [--structures 384]
-[--validation 256] [--epochs 30]``. Every candidate sees the untiled image of the same structures,
-augmented, for the same number of epochs; the test set is not touched. Prints one CSV row to each.
+[--validation 256] [--epochs 30] [--only 1 5]``. Every candidate sees the untiled image of the same
+structures, augmented, for the same number of epochs; the test set is not touched. Prints one CSV row
+to each.
 """
 
 import argparse
@@ -21,11 +22,16 @@ from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.metrics import mape, mse
 from morphion.surrogates.parallel import Ranks, choose_device
 
+# Filters, neurons, learning rate, batch.
 CANDIDATES = (
-    ((4, 8, 16, 32), 32),
-    ((8, 16, 32, 64), 64),
-    ((8, 16, 32, 64), 256),
-    ((16, 32, 64, 128), 64),
+    ((4, 8, 16, 32), 32, 1e-3, 32),
+    ((8, 16, 32, 64), 64, 1e-3, 32),
+    ((8, 16, 32, 64), 256, 1e-3, 32),
+    ((16, 32, 64, 128), 64, 1e-3, 32),
+    ((8, 16, 32, 64), 64, 1e-3, 16),
+    ((8, 16, 32, 64), 64, 1e-3, 8),
+    ((8, 16, 32, 64), 64, 3e-3, 16),
+    ((8, 16, 32, 64), 64, 3e-3, 8),
 )
 SEED = 4838
 
@@ -70,12 +76,19 @@ def main() -> None:
     parser.add_argument("--structures", type=int, default=384)
     parser.add_argument("--validation", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of candidates; default: all")
     options = parser.parse_args()
     keep_freed_memory()
     data = some(read_labelled(options.dataset, "random"), options.structures, options.validation)
-    training = Training(max_epochs=options.epochs, patience=options.epochs)
-    print("filters,neurons,parameters,mape_percent,mse,best_epoch,cpu_seconds")
-    for filters, neurons in CANDIDATES:
+    print("filters,neurons,rate,batch,parameters,mape_percent,mse,best_epoch,cpu_seconds")
+    for number in options.only or range(len(CANDIDATES)):
+        filters, neurons, rate, batch = CANDIDATES[number]
+        training = Training(
+            learning_rate=rate,
+            batch_size=batch,
+            max_epochs=options.epochs,
+            patience=options.epochs,
+        )
         block = PaperNetwork(
             kind="paper", tiled=False, filters=filters, neurons=neurons, training=training
         )
@@ -84,7 +97,7 @@ def main() -> None:
         error, square, epoch, seconds = train(block, data)
         shown = "-".join(map(str, filters))
         print(
-            f"{shown},{neurons},{parameters},{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
+            f"{shown},{neurons},{rate:g},{batch},{parameters},{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
             flush=True,
         )
 
