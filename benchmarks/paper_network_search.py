@@ -2,8 +2,8 @@
 
 Run as ``python benchmarks/paper_network_search.py data/study.zarr.zip [--structures 384]
 [--validation 256] [--epochs 30] [--only 1 5]``. Every candidate sees the untiled image of the same
-structures, augmented, for the same number of epochs; the test set is not touched. Prints one CSV row
-to each.
+structures, augmented, for the same number of epochs; the test set is not touched. Prints one CSV
+row to each.
 """
 
 import argparse
