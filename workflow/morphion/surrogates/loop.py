@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -176,7 +177,10 @@ class Loop:
         device, network = self._ranks.device, Learner(self._model)
         if self._ranks.count > 1:
             ids = [device.index] if device.type == "cuda" else None
-            network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+            with warnings.catch_warnings():
+                # Torch 2.13 has another name for it, of which 2.11 does not know.
+                warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+                network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
         return torch.compile(network) if compile_ and device.type == "cuda" else network
 
     def _train_epoch(self) -> None:
