@@ -105,6 +105,7 @@ def _pairs(positions, box, cutoff, bins):
     separation, distance = np.empty((room, 3)), np.empty(room)
     between = np.empty((room, bins), np.float32)
     away, apart = np.empty((particles, particles, 3)), np.empty((particles, particles))
+    close = np.empty(particles, np.int64)
     count = 0
     for b in range(structures):
         for i in range(particles):
@@ -119,7 +120,7 @@ def _pairs(positions, box, cutoff, bins):
                     for axis in range(3):
                         separation[count, axis] = -away[i, j, axis]
                     if bins > 0:
-                        _between(i, j, box, away, apart, between[count])
+                        _between(i, j, box, away, apart, close, between[count])
                     count += 1
     return (
         structure[:count].copy(),
@@ -145,20 +146,24 @@ def _measure(centres, i, start, box, away, apart):
 
 
 @njit(cache=True)
-def _between(i, j, box, away, apart, bins):
+def _between(i, j, box, away, apart, close, bins):
     """Fill ``bins`` [BINS] with the third particles k of a pair by the detour d_ik + d_kj - d_ij.
 
     It is 0 on the line between the two. Each counts in the two nearest of bins that are even in
     the root of the detour, in shares that change continuously and vanish at the last. Of a
-    particle every image counts that lies near enough.
+    particle every image counts that lies near enough. ``close`` int64 [N] is room for numbers.
     """
     bins[:] = 0
     limit = apart[i, j] + _DETOUR
     reach = (apart[i, j] + limit) / 2  # the most that d_ik can be
     edge = box - reach  # a component beyond it has a second image within reach
+    count = 0
     for k in range(apart.shape[0]):
-        # Nearest images bound all others from below.
-        if apart[i, k] + apart[j, k] >= limit or k in (i, j):
+        # Nearest images bound all others from below. Without a branch: most are too far.
+        close[count] = k
+        count += apart[i, k] + apart[j, k] < limit
+    for k in close[:count]:
+        if k in (i, j):
             continue
         x, y, z = away[i, k]
         for image in range(8 if max(abs(x), abs(y), abs(z)) > edge else 1):
