@@ -17,7 +17,7 @@ from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.networks import Flows, Targets
 from morphion.surrogates.pairs import BINS, build_graph
 from morphion.surrogates.resistor import dissipation, fields
-from morphion.surrogates.surroundings import cubic_harmonics
+from morphion.surrogates.surroundings import cubic_harmonics, gaussian_centres, pair_features
 
 CPU = torch.device("cpu")
 NEAR, FAR = 1.6, 2.2
@@ -198,6 +198,16 @@ def test_cubic_harmonics_average_to_nothing_and_reach_one():
     assert (np.abs(values.mean(axis=0)) < 3 * error).all()
     assert abs(np.mean(values[:, 0] * values[:, 1])) < 3 * error.max()
     np.testing.assert_allclose(np.abs(values).max(axis=0), 1, atol=0.02)
+
+
+def test_gaussians_far_from_a_pair_stay_normal_numbers():
+    """Arithmetic below them is several times slower, and nothing shows it but the time."""
+    centres = gaussian_centres(3.4, 44)
+    features = pair_features(graph_of(make_positions(4)), centres)[:, :44]
+    distance = graph_of(make_positions(4)).distance[:, None]
+    assert (features >= torch.finfo(torch.float32).tiny).all()
+    expected = torch.exp(-0.5 * ((distance - centres) / (centres[1] - centres[0])).square())
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-30)
 
 
 def test_the_tensor_is_invariant_to_translations(network):
