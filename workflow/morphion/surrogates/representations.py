@@ -193,7 +193,7 @@ class _DescriptorInputs:
 
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
         """Descriptors [B, entries] float32; invariant, so that nothing is augmented."""
-        return self._values[torch.from_numpy(rows).to(self._device)]
+        return self._values.index_select(0, torch.from_numpy(rows).to(self._device))
 
 
 class _PairInputs:

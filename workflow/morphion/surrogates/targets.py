@@ -24,14 +24,15 @@ class TargetsOf:
     def __call__(self, rows: np.ndarray, progress: float) -> Targets:
         """Targets of the structures ``rows``, int64 [B], after a share of the training."""
         chosen = torch.from_numpy(rows).to(self._device)
-        diffusivity, tensor = self._diffusivity[chosen], self._tensor[chosen]
+        held = (self._diffusivity, self._tensor)
+        diffusivity, tensor = (labels.index_select(0, chosen) for labels in held)
         return Targets(diffusivity, tensor, self._flows(chosen), progress)
 
     def _flows(self, chosen: torch.Tensor) -> Flows | None:
         if self._currents is None:
             return None
         row, current, occupancy = self._currents
-        place = row[chosen]
+        place = row.index_select(0, chosen)
         known = place >= 0
         place = place.clamp_min(0)
-        return Flows(current[place], occupancy[place], known)
+        return Flows(current.index_select(0, place), occupancy.index_select(0, place), known)
