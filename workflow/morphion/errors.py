@@ -1,5 +1,9 @@
 """Exceptions a user can cause; the commands print them as one line and exit with status 2."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MorphionError(Exception):
     """What was wrong, where (file, key, index, value) and what would be right."""
@@ -43,3 +47,11 @@ class DeviceMemoryError(DeviceError):
 
 class MorphionWarning(UserWarning):
     """Something legal whose result a user should not trust blindly."""
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Within, no MorphionWarning is shown: it was said before, or does not matter there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MorphionWarning)
+        yield

@@ -1,6 +1,5 @@
 """Solving the currents of a part of a round's structures, continuing where a killed job stopped."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from morphion.config.load import block
 from morphion.currents.between import occupancy, pair_currents
 from morphion.currents.cells import nearest_particle
 from morphion.currents.files import KIND, assemble
-from morphion.errors import MorphionWarning
+from morphion.errors import muted
 from morphion.exact import solve
 from morphion.progress import log, progress
 from morphion.store.checksum import checksum
@@ -66,9 +65,7 @@ def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:
     positions, particles = data.positions.values[row], data.sizes["particle"]
     box_length, diameter = data.attrs["box_length"], data.attrs["diameter"]
     n = config.currents.lattice or int(data.attrs["voxels"])
-    with warnings.catch_warnings():
-        # The labels' own log has what there is to say about the structure.
-        warnings.simplefilter("ignore", MorphionWarning)
+    with muted():  # the labels' own log has what there is to say about the structure
         lattice = rasterise(positions, box_length, diameter, config.transport, n)
     solution = solve(lattice, config.currents.relative_residual, return_chi=True)
     nearest = nearest_particle(positions, box_length, n)

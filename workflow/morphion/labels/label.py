@@ -13,7 +13,7 @@ from numba import get_num_threads
 
 from morphion.config.labels import Labels
 from morphion.config.transport import CoverageShell, Transport
-from morphion.errors import DeviceMemoryError, MorphionWarning, TransportError
+from morphion.errors import DeviceMemoryError, MorphionWarning, TransportError, muted
 from morphion.exact import ExactSolution, solve
 from morphion.exact.solver_cpu import BYTES_PER_SITE
 from morphion.gpu import CudaDevice
@@ -147,9 +147,7 @@ def _control(task, transport, labels, pool) -> Future[Control | None]:
     box = task.box_length, task.diameter
     require_memory(labels.lattice, 8 + CONTROL_BYTES_PER_SITE, "the control variate")
     fine = rasterise(task.positions, *box, transport, labels.lattice)
-    with warnings.catch_warnings():
-        # That of a lattice which resolves the shells poorly is a control variate as well.
-        warnings.simplefilter("ignore", MorphionWarning)
+    with muted():  # that of a lattice which resolves the shells poorly is one as well
         coarse = rasterise(task.positions, *box, transport, labels.control_variate)
     return pool.submit(control_variate, fine, coarse)
 

@@ -1,6 +1,5 @@
 """Drawn labels of a shard beside the exact solution of the same lattice."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import xarray as xr
 from morphion import store
 from morphion.config import Config
 from morphion.config.load import block
-from morphion.errors import MorphionWarning, StoreError, VerdictError
+from morphion.errors import StoreError, VerdictError, muted
 from morphion.exact import solve
 from morphion.files import atomic_file
 from morphion.kmc.palette import quantised
@@ -167,9 +166,7 @@ def _solution(
 
 def _judged_lattice(config: Config, shard: xr.Dataset, label: xr.Dataset, row: int) -> Lattice:
     """The lattice that a label stands for: walkers see the quantised one."""
-    with warnings.catch_warnings():
-        # The label's own log has what there is to say about the lattice.
-        warnings.simplefilter("ignore", MorphionWarning)
+    with muted():  # the label's own log has what there is to say about the lattice
         lattice = rasterise(
             shard.positions.values[row],
             shard.attrs["box_length"],
