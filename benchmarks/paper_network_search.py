@@ -1,7 +1,7 @@
 """Filters, neurons, rate and batch of the paper's network: errors on the validation set.
 
-Run as ``python benchmarks/paper_network_search.py data/study.zarr.zip [--structures 384]
-[--validation 256] [--epochs 30] [--only 1 5]``. Every candidate sees the untiled image of the same
+Run as ``python benchmarks/paper_network_search.py data/study.zarr.zip [--structures 1024]
+[--validation 256] [--epochs 10] [--only 1 5]``. Every candidate sees the untiled image of the same
 structures, augmented, for the same number of epochs; the test set is not touched. Prints one CSV
 row to each.
 """
@@ -24,14 +24,14 @@ from morphion.surrogates.parallel import Ranks, choose_device
 
 # Filters, neurons, learning rate, batch.
 CANDIDATES = (
-    ((4, 8, 16, 32), 32, 1e-3, 32),
-    ((8, 16, 32, 64), 64, 1e-3, 32),
-    ((8, 16, 32, 64), 256, 1e-3, 32),
-    ((16, 32, 64, 128), 64, 1e-3, 32),
-    ((8, 16, 32, 64), 64, 1e-3, 16),
     ((8, 16, 32, 64), 64, 1e-3, 8),
+    ((4, 8, 16, 32), 32, 1e-3, 8),
+    ((8, 16, 32, 64), 256, 1e-3, 8),
+    ((16, 32, 64, 128), 64, 1e-3, 8),
+    ((8, 16, 32, 64), 64, 1e-3, 16),
     ((8, 16, 32, 64), 64, 3e-3, 16),
     ((8, 16, 32, 64), 64, 3e-3, 8),
+    ((8, 16, 32, 64), 64, 3e-4, 8),
 )
 SEED = 4838
 
@@ -73,9 +73,9 @@ def main() -> None:
     """Train the candidates and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset")
-    parser.add_argument("--structures", type=int, default=384)
+    parser.add_argument("--structures", type=int, default=1024)
     parser.add_argument("--validation", type=int, default=256)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of candidates; default: all")
     options = parser.parse_args()
     keep_freed_memory()
