@@ -22,16 +22,16 @@ from morphion.surrogates.memory import keep_freed_memory
 from morphion.surrogates.metrics import mape, mse
 from morphion.surrogates.parallel import Ranks, choose_device
 
-# Filters, neurons, learning rate, batch.
+# Filters, neurons, learning rate, batch, largest norm of the gradient.
 CANDIDATES = (
-    ((8, 16, 32, 64), 64, 1e-3, 8),
-    ((4, 8, 16, 32), 32, 1e-3, 8),
-    ((8, 16, 32, 64), 256, 1e-3, 8),
-    ((16, 32, 64, 128), 64, 1e-3, 8),
-    ((8, 16, 32, 64), 64, 1e-3, 16),
-    ((8, 16, 32, 64), 64, 3e-3, 16),
-    ((8, 16, 32, 64), 64, 3e-3, 8),
-    ((8, 16, 32, 64), 64, 3e-4, 8),
+    ((8, 16, 32, 64), 64, 1e-3, 8, None),
+    ((8, 16, 32, 64), 64, 3e-3, 8, None),
+    ((8, 16, 32, 64), 64, 1e-3, 8, 1.0),
+    ((8, 16, 32, 64), 64, 3e-3, 8, 1.0),
+    ((8, 16, 32, 64), 64, 1e-3, 16, 1.0),
+    ((4, 8, 16, 32), 32, 1e-3, 8, 1.0),
+    ((8, 16, 32, 64), 256, 1e-3, 8, 1.0),
+    ((16, 32, 64, 128), 64, 1e-3, 8, 1.0),
 )
 SEED = 4838
 
@@ -80,14 +80,17 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     data = some(read_labelled(options.dataset, "random"), options.structures, options.validation)
-    print("filters,neurons,rate,batch,parameters,mape_percent,mse,best_epoch,cpu_seconds")
+    print(
+        "filters,neurons,rate,batch,max_gradient,parameters,mape_percent,mse,best_epoch,cpu_seconds"
+    )
     for number in options.only or range(len(CANDIDATES)):
-        filters, neurons, rate, batch = CANDIDATES[number]
+        filters, neurons, rate, batch, norm = CANDIDATES[number]
         training = Training(
             learning_rate=rate,
             batch_size=batch,
             max_epochs=options.epochs,
             patience=options.epochs,
+            max_gradient=norm,
         )
         block = PaperNetwork(
             kind="paper", tiled=False, filters=filters, neurons=neurons, training=training
@@ -97,7 +100,7 @@ def main() -> None:
         error, square, epoch, seconds = train(block, data)
         shown = "-".join(map(str, filters))
         print(
-            f"{shown},{neurons},{rate:g},{batch},{parameters},{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
+            f"{shown},{neurons},{rate:g},{batch},{norm},{parameters},{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
             flush=True,
         )
 
