@@ -111,7 +111,7 @@ class Pairs(Representation):
     """
 
     any_box = True
-    one_thread = True  # two take 2 to 4 times as long (docs/benchmarks.md)
+    one_thread = True  # two take up to 4 times as long beside other jobs (docs/benchmarks.md)
     size = 0
 
     def __init__(self, near: float, cutoff: float, *, between: bool):
