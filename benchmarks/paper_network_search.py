@@ -100,7 +100,8 @@ def main() -> None:
         error, square, epoch, seconds = train(block, data)
         shown = "-".join(map(str, filters))
         print(
-            f"{shown},{neurons},{rate:g},{batch},{norm},{parameters},{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
+            f"{shown},{neurons},{rate:g},{batch},{norm},{parameters},"
+            f"{error:.2f},{square:.3e},{epoch},{seconds:.0f}",
             flush=True,
         )
 

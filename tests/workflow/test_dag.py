@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from morphion.config import load_config
 
 CONFIGS = Path(__file__).parents[2] / "config"
+TINY = Path(__file__).with_name("tiny.yaml")
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -103,15 +105,28 @@ def test_walks_beside_exact_labels_add_a_set_that_every_network_predicts(snakema
     }
 
 
-def test_a_job_with_a_network_on_pairs_asks_for_no_more_threads_than_ranks(
-    snakemake, tmp_path, tiny
+@pytest.mark.parametrize(
+    ("driver", "threads"), [("resistor", ("2", "1", "1")), ("rdf", ("8", "4", "8"))]
+)
+def test_a_job_asks_for_no_more_threads_than_its_network_can_use(
+    snakemake, tmp_path, tiny, driver, threads
 ):
-    """Two torch threads would take longer than one there, and keep other jobs waiting."""
-    for network, threads in (("periodic", "4"), ("resistor", "1")):
-        target = f"results/tiny/surrogates/round0/{network}-random"
-        result = snakemake(tmp_path, tiny(), "--dry-run", "--cores", "4", "-p", target)
-        (command,) = re.findall(r"morphion train .*", result.stdout + result.stderr)
-        assert f"--threads {threads} " in command
+    """Two of torch's threads would keep other jobs waiting, and pairs have no use for them."""
+    surrogates = yaml.safe_load(TINY.read_text())["surrogates"] | {"driver": driver}
+    surrogates["networks"][driver]["training"]["ranks"] = 2
+    config = tiny(surrogates=surrogates)
+    result = snakemake(tmp_path, config, "--dry-run", "--cores", "8", "-p")
+    assert result.returncode == 0, result.stderr
+    commands = re.findall(r"morphion (train|evaluate|anneal) (.*)", result.stdout + result.stderr)
+    asked = {
+        stage: {
+            re.search(r"--threads (\d+)", options)[1]
+            for name, options in commands
+            if name == stage and driver in options
+        }
+        for stage in ("train", "evaluate", "anneal")
+    }
+    assert asked == {stage: {count} for stage, count in zip(asked, threads, strict=True)}
 
 
 def test_a_packed_data_set_needs_no_structures_and_no_labels(snakemake, tmp_path, tiny):

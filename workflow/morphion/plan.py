@@ -97,10 +97,13 @@ class Plan:
         yield EVALUATION
         yield from (loading_set(loading) for loading in self.config.loadings)
 
-    def threads(self, network: str, most: int) -> int:
-        """CPU threads that a job with a network asks for: ``most``, but no more than it can use."""
+    def threads(self, network: str, most: int, *, training: bool = False) -> int:
+        """CPU threads that a job with a network asks for: ``most``, but no more than its processes
+        can use. A ``training`` has a process to each rank, any other job one."""
         block = self.config.surrogates.network(network)
-        return min(most, block.training.ranks) if block.one_thread else most
+        if not block.one_thread:
+            return most
+        return min(most, block.training.ranks) if training else 1
 
     def annealing_jobs(self) -> Iterator[tuple[str, int]]:
         """Objective and job number of every annealing job of a round."""

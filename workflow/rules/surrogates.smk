@@ -13,7 +13,7 @@ rule train:
         PATHS.benchmark("train", "round{round}-{network}-{split}")
     conda:
         ENVIRONMENT
-    threads: lambda w: PLAN.threads(w.network, 16)
+    threads: lambda w: PLAN.threads(w.network, 16, training=True)
     params:
         config=PATHS.config(),
         depends=lambda w: digest([RUN.seed, block(RUN.surrogates.network(w.network))]),

@@ -50,8 +50,8 @@ def test_verdicts_are_shown_where_there_are_some(keys, shown):
     config = Config(output="out", rounds=2, **keys)
     assert ("verdict" in tables(config), "verdict" in figures(config)) == shown
     if shown[1]:
-        sets = ["round0", "round1", "round2", "evaluation", "loading-0.15", "loading-0.05"]
-        sets = ["walked"] if keys == EXACT else sets
+        every = ["round0", "round1", "round2", "evaluation", "loading-0.15", "loading-0.05"]
+        sets = ["walked"] if keys == EXACT else every
         assert list(figures(config)["verdict"].inputs["measured"]) == sets
 
 

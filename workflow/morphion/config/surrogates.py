@@ -1,6 +1,6 @@
 """Networks that predict D* from a structure, and their training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,8 +75,13 @@ class PeriodicTraining(InvariantTraining):
 
 
 class NetworkBlock(Block):
-    """What the blocks of all networks share."""
+    """What the blocks of all networks share.
 
+    ``one_thread`` tells that a process of it runs on one core: its operators are too small to be
+    shared.
+    """
+
+    one_thread: ClassVar[bool] = False
     members: PositiveInt = Field(
         1, description="networks whose mean predicts and whose disagreement enters the spread"
     )
@@ -86,10 +91,11 @@ class NetworkBlock(Block):
         """Whether its training reads exact currents between particles."""
         return False
 
-    @property
-    def one_thread(self) -> bool:
-        """Whether a process of it runs on one core: its operators are too small to be shared."""
-        return False
+
+class PairsNetwork(NetworkBlock):
+    """What the blocks of networks on pairs of particles share."""
+
+    one_thread: ClassVar[bool] = True  # two take up to 4 times as long beside other jobs
 
 
 class PaperNetwork(NetworkBlock):
@@ -173,7 +179,7 @@ class ResistorTraining(InvariantTraining):
     )
 
 
-class ResistorNetwork(NetworkBlock):
+class ResistorNetwork(PairsNetwork):
     """Conductances between particles learned from their surroundings, Kirchhoff's laws for D."""
 
     kind: Literal["resistor"]
@@ -209,11 +215,6 @@ class ResistorNetwork(NetworkBlock):
         """Whether its training reads currents."""
         return self.current_weight * self.current_share > 0 or self.occupancy_weight > 0
 
-    @property
-    def one_thread(self) -> bool:
-        """Pairs of a batch are too few to be shared by cores (docs/benchmarks.md)."""
-        return True
-
 
 class GraphTraining(ResistorTraining):
     """As of the resistor network, at a gentler rate: what rounds pass on multiplies."""
@@ -226,7 +227,7 @@ class GraphTraining(ResistorTraining):
     precision: Literal["float32"] = Field("float32", description="of all arithmetic")
 
 
-class GraphNetwork(NetworkBlock):
+class GraphNetwork(PairsNetwork):
     """Messages between neighbouring particles, which learn of each other and of the whole."""
 
     kind: Literal["graph"]
@@ -246,11 +247,6 @@ class GraphNetwork(NetworkBlock):
         1.0, ge=0, description="weight of D along the axes in the loss; 0: their mean alone"
     )
     training: GraphTraining = GraphTraining()
-
-    @property
-    def one_thread(self) -> bool:
-        """Pairs of a batch are too few to be shared by cores (docs/benchmarks.md)."""
-        return True
 
 
 class TreesTraining(Fit):

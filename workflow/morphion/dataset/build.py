@@ -40,7 +40,7 @@ def build_dataset(
     the rounds it only gives D0, and the record names how the labels say they were made. Raises
     StoreError if labels belong to other structures or none of round 0 converged.
     """
-    new = _join(structures, labels)
+    new, made = _join(structures, labels)
     parts = [new.assign(round=("structure", np.full(new.sizes["structure"], round_ or 0, "i4")))]
     if previous is not None:
         before = store.load(previous, kind=KIND)
@@ -54,8 +54,8 @@ def build_dataset(
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
     blocks = _blocks(config)
-    if round_ is None:
-        blocks |= _labelled_as(labels[0])
+    if round_ is None and "labels" in made:
+        blocks["labels"] = made["labels"]
     record = provenance.record(blocks, seed=config.seed, round=round_)
     _write(data, output, record)
 
@@ -93,12 +93,6 @@ def _blocks(config: Config) -> dict[str, Any]:
     }
 
 
-def _labelled_as(labels: Path) -> dict[str, Any]:
-    """The block of the configuration that a shard of labels was made with; none if it says none."""
-    made = store.load(labels, kind="labels", names=("diffusivity",)).attrs["provenance"]
-    return {key: value for key, value in made.get("config", {}).items() if key == "labels"}
-
-
 def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:
     voxels = int(data.attrs["voxels"])
     shape = (data.sizes["structure"], *(voxels,) * 3)
@@ -121,19 +115,21 @@ def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:
     log(f"{output}: {_summary(data)}")
 
 
-def _join(structures: Sequence[Path], labels: Sequence[Path]) -> xr.Dataset:
-    joined = []
+def _join(structures: Sequence[Path], labels: Sequence[Path]) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Structures with their labels, and the configuration that the last labels were made with."""
+    joined, made = [], {}
     for structure_path, label_path in zip(structures, labels, strict=True):
         shard = store.load(structure_path, kind="structures")
         label = store.load(label_path, kind="labels")
         if label.attrs["structures_digest"] != structures_digest(shard):
             raise StoreError(f"{label_path}: labels of other structures than {structure_path} has")
+        made = label.attrs["provenance"].get("config", {})
         variables = {name: shard[name] for name in _FROM_STRUCTURES}
         variables |= {name: label[name] for name in _FROM_LABELS}
         joined.append(xr.Dataset(variables, attrs=shard.attrs))
     data = xr.concat(joined, "structure", combine_attrs="drop", data_vars="minimal")
     data.attrs = dict(joined[0].attrs)
-    return data
+    return data, made
 
 
 def _reference(data: xr.Dataset, output: Path) -> float:

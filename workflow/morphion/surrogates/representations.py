@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 
-from morphion.config.surrogates import DenseNetwork
+from morphion.config.surrogates import DenseNetwork, PairsNetwork
 from morphion.structures.descriptors import mean_nearest_distances, radial_distributions
 from morphion.structures.voxels import iter_voxel_blocks, voxelise
 from morphion.surrogates.data import Inputs, Labelled
@@ -111,7 +111,7 @@ class Pairs(Representation):
     """
 
     any_box = True
-    one_thread = True  # two take up to 4 times as long beside other jobs (docs/benchmarks.md)
+    one_thread = PairsNetwork.one_thread
     size = 0
 
     def __init__(self, near: float, cutoff: float, *, between: bool):
