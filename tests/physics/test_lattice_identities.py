@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from exact_lattices import layered
 
 from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
@@ -34,18 +35,9 @@ def test_uniform_medium_diffuses_isotropically(n):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("n", [20, 21])
 def test_layers_follow_the_formulas_of_the_lattice(axis, n):
-    random = np.random.default_rng(axis)
-    shape = [1, 1, 1]
-    shape[axis] = n
-    diffusivity = np.exp(random.normal(size=shape)) * np.ones((n, n, n))
-    free_energy = 2 * random.normal(size=shape) * np.ones((n, n, n))
-    lattice = Lattice.from_fields(diffusivity, free_energy, 75 / n)
-    b = np.moveaxis(lattice.b, axis, 0)[:, 0, 0].astype(np.float64)
-    weight = np.moveaxis(lattice.weight, axis, 0)[:, 0, 0].astype(np.float64)
-    expected = np.full(3, (b**2).mean() / weight.mean())
-    expected[axis] = 1 / (weight.mean() * (1 / (b * np.roll(b, -1))).mean())
+    lattice, expected = layered(n, axis)
     solution = solve(lattice, relative_residual=1e-9)
-    np.testing.assert_allclose(solution.tensor, np.diag(expected), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(solution.tensor, expected, rtol=0, atol=1e-8)
 
 
 def test_constant_product_of_diffusivity_and_weight_needs_no_solve():

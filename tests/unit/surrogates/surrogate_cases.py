@@ -71,6 +71,7 @@ def write_dataset(path, positions, diffusivity=None):
 def networks(training=TRAINING):
     """One small network of each kind."""
     dense = training.model_copy(update={"augment": False})
+    on_pairs = {**dense.model_dump(), "precision": "float32"}
     return {
         "periodic": PeriodicNetwork(
             kind="periodic",
@@ -95,7 +96,7 @@ def networks(training=TRAINING):
             radial=8,
             channels=4,
             neurons=8,
-            training=ResistorTraining(**{**dense.model_dump(), "precision": "float32"}),
+            training=ResistorTraining(**on_pairs),
         ),
         "graph": GraphNetwork(
             kind="graph",
@@ -105,7 +106,7 @@ def networks(training=TRAINING):
             rounds=2,
             channels=4,
             neurons=8,
-            training=GraphTraining(**{**dense.model_dump(), "precision": "float32"}),
+            training=GraphTraining(**on_pairs),
         ),
         "trees": TreesNetwork(
             kind="trees",

@@ -35,8 +35,9 @@ def result(model, images):
 def test_fused_blocks_predict_and_learn_as_torchs_operators(voxels, tiled):
     model = network(voxels, tiled)
     rng = np.random.default_rng(1)
-    # Full and empty neighbourhoods, borders and single voxels alike.
-    images = rng.random((3, 1, voxels, voxels, voxels)) < np.array([0.1, 0.5, 0.9])[:, *[None] * 4]
+    # Full and empty neighbourhoods, cells that see nothing, borders and single voxels alike.
+    shares = np.array([0.003, 0.1, 0.5, 0.9])[:, *[None] * 4]
+    images = rng.random((4, 1, voxels, voxels, voxels)) < shares
     images = torch.from_numpy(images.astype(np.uint8))
     fused, fused_gradients = result(model, images)
     plain, gradients = result(model, images.float())
@@ -44,6 +45,23 @@ def test_fused_blocks_predict_and_learn_as_torchs_operators(voxels, tiled):
     for name, gradient in gradients.items():
         difference = (fused_gradients[name] - gradient).norm() / gradient.norm()
         assert difference < 1e-4, name
+
+
+def test_bfloat16_changes_a_prediction_and_its_gradient_by_rounding_only():
+    model = network(32, tiled=False)
+    images = np.random.default_rng(1).random((3, 1, 32, 32, 32)) < 0.2
+    images = torch.from_numpy(images.astype(np.uint8))
+    single, gradients = result(model, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half, of_half = result(model, images)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, single)
+    torch.testing.assert_close(half, single, rtol=0.01, atol=0)
+    whole, difference = (
+        torch.cat([values.flatten() for values in parts])
+        for parts in (gradients.values(), [of_half[name] - gradients[name] for name in gradients])
+    )
+    assert difference.norm() < 0.02 * whole.norm()
 
 
 def test_pooling_active_voxels_has_the_gradient_of_its_parts():

@@ -59,6 +59,19 @@ def test_image_networks_lower_their_loss(tmp_path, dataset, name):
     assert 0 < float(rows[-1]["loader_share"]) < 1
 
 
+def test_mixed_precision_trains_on_cpus_as_single_precision_does(tmp_path, dataset):
+    for precision in ("mixed", "float32"):
+        config = make_config(tmp_path, max_epochs=10, precision=precision)
+        train(config, dataset, "untiled", "random", 0, tmp_path / precision)
+    mixed, single = (
+        [float(row["train_loss"]) for row in csv.DictReader((path / "history.csv").open())]
+        for path in (tmp_path / "mixed", tmp_path / "float32")
+    )
+    assert mixed != single
+    assert mixed == pytest.approx(single, rel=0.1)
+    assert all(values.dtype == np.float32 for values in read_tensors(tmp_path / "mixed").values())
+
+
 class Killed(Exception):
     """Stands for a kill in the middle of a training."""
 

@@ -47,8 +47,10 @@ class Training(Fit):
         "the step before; null: the weights themselves",
     )
     augment: bool = Field(True, description="images: random periodic shifts and cube symmetries")
-    precision: Literal["auto", "float32"] = Field(
-        "auto", description="auto: mixed precision on GPUs (bfloat16, or float16 with scaling)"
+    precision: Literal["auto", "mixed", "float32"] = Field(
+        "auto",
+        description="auto: mixed precision on GPUs (bfloat16, or float16 with scaling); mixed: "
+        "bfloat16 on CPUs too, which pays where the processor has AVX512_BF16 or AMX",
     )
     compile: bool = Field(False, description="torch.compile the network on GPUs")
     ranks: PositiveInt = Field(1, description="DDP processes: one to a GPU, or gloo on CPUs")

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.errors import StructureError
-from morphion.structures.geometry import minimum_image_squared
+from morphion.structures.geometry import squared_separation
 
 MAX_DISTANCE = 38  # the paper's last bin, half its box rounded up
 
@@ -163,12 +163,7 @@ def _pair_counts(centres, box_length, max_distance):
     for k in prange(structures):
         for i in range(particles):
             for j in range(i):
-                squared = minimum_image_squared(
-                    centres[k, i, 0] - centres[k, j, 0],
-                    centres[k, i, 1] - centres[k, j, 1],
-                    centres[k, i, 2] - centres[k, j, 2],
-                    box_length,
-                )
+                squared = squared_separation(centres[k], i, j, box_length)
                 r = int(math.sqrt(squared) + 0.5)
                 if r <= max_distance:
                     counts[k, r] += 1
@@ -181,12 +176,7 @@ def _nearest_distances(positions, box_length):
     nearest = np.full(particles, np.inf)
     for i in range(particles):
         for j in range(i):
-            squared = minimum_image_squared(
-                positions[i, 0] - positions[j, 0],
-                positions[i, 1] - positions[j, 1],
-                positions[i, 2] - positions[j, 2],
-                box_length,
-            )
+            squared = squared_separation(positions, i, j, box_length)
             nearest[i] = min(nearest[i], squared)
             nearest[j] = min(nearest[j], squared)
     return np.sqrt(nearest)

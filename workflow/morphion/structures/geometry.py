@@ -21,18 +21,24 @@ def minimum_image_squared(dx, dy, dz, box_length):
     return dx * dx + dy * dy + dz * dz
 
 
+@njit(cache=True, inline="always")
+def squared_separation(positions, i, j, box_length):
+    """Squared length of the separation of two of the positions [N, 3] to the nearest image."""
+    return minimum_image_squared(
+        positions[i, 0] - positions[j, 0],
+        positions[i, 1] - positions[j, 1],
+        positions[i, 2] - positions[j, 2],
+        box_length,
+    )
+
+
 @njit(cache=True)
 def _closest_pair(positions, box_length):
     closest = np.inf
     first = second = -1
     for i in range(len(positions)):
         for j in range(i):
-            squared = minimum_image_squared(
-                positions[i, 0] - positions[j, 0],
-                positions[i, 1] - positions[j, 1],
-                positions[i, 2] - positions[j, 2],
-                box_length,
-            )
+            squared = squared_separation(positions, i, j, box_length)
             if squared < closest:
                 closest, first, second = squared, j, i
     return math.sqrt(closest), first, second

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, prange
 
 from morphion.structures.descriptors import batch_of
-from morphion.structures.geometry import minimum_image_squared
+from morphion.structures.geometry import squared_separation
 
 
 def joining_distances(positions: np.ndarray, box_length: float) -> tuple[np.ndarray, np.ndarray]:
@@ -40,12 +40,7 @@ def _sorted_pairs(positions, limit, box_length):
     count = 0
     for i in range(particles):
         for j in range(i):
-            squared = minimum_image_squared(
-                positions[i, 0] - positions[j, 0],
-                positions[i, 1] - positions[j, 1],
-                positions[i, 2] - positions[j, 2],
-                box_length,
-            )
+            squared = squared_separation(positions, i, j, box_length)
             if squared < limit * limit:
                 pair[count, 0], pair[count, 1] = i, j
                 distance[count] = np.sqrt(squared)
@@ -118,12 +113,7 @@ def _coordination(positions, box_length, cutoff):
     for k in prange(structures):
         for i in range(particles):
             for j in range(particles):
-                squared = minimum_image_squared(
-                    positions[k, i, 0] - positions[k, j, 0],
-                    positions[k, i, 1] - positions[k, j, 1],
-                    positions[k, i, 2] - positions[k, j, 2],
-                    box_length,
-                )
+                squared = squared_separation(positions[k], i, j, box_length)
                 if i != j and squared < cutoff * cutoff:
                     found[k, i] += 1
     return found

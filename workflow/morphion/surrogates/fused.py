@@ -41,23 +41,50 @@ def _side(at, edge):
     return 0 if at == 0 else (2 if at == edge - 1 else 1)
 
 
+@njit(cache=True, inline="always")
+def _cell_rows(image, k, j, edge, codes, filled):
+    """Patterns [4, edge + 2] of the four rows of voxels of a row of cells, and all in one."""
+    for row in range(4):
+        _patterns(image, 2 * k + row // 2, 2 * j + row % 2, edge, codes[row])
+    for x in range(edge + 2):
+        filled[x] = codes[0, x] | codes[1, x] | codes[2, x] | codes[3, x]
+
+
+@njit(cache=True, inline="always")
+def _within(cell, edge):
+    """Whether no voxel of a cell lies at the image's end, along one axis."""
+    return cell > 0 and 2 * cell + 1 < edge - 1
+
+
+@njit(cache=True, inline="always")
+def _sees_nothing(filled, x):
+    """Whether no voxel of a cell has a filled one in its kernel: so it is for most."""
+    return not (filled[2 * x] | filled[2 * x + 1] | filled[2 * x + 2] | filled[2 * x + 3])
+
+
 @njit(cache=True, parallel=True)
 def _forward(images, edge, tables, bases, out):
     half, filters = out.shape[1], out.shape[4]
     for part in prange(images.shape[0] * _PARTS):
         image, found = images[part // _PARTS], out[part // _PARTS]
-        codes, value = np.empty(edge + 2, np.uint16), np.empty(filters, np.float32)
+        codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
+        value = np.empty(filters, np.float32)
         for k in range(part % _PARTS, half, _PARTS):
-            for z in range(2 * k, 2 * k + 2):
-                for y in range(2 * half):
-                    _patterns(image, z, y, edge, codes)
-                    base = bases[_side(z, edge), _side(y, edge)]
-                    row = found[k, y // 2]
-                    for x in range(2 * half):
-                        _response(codes, x, tables, base[_side(x, edge)], value)
-                        cell = row[x // 2]
+            for j in range(half):
+                _cell_rows(image, k, j, edge, codes, filled)
+                inner = _within(k, edge) and _within(j, edge)
+                for x in range(half):
+                    cell = found[k, j, x]
+                    if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
-                            cell[f] += np.float32(0.125) * value[f]
+                            cell[f] = max(bases[1, 1, 1, f], np.float32(0))
+                        continue
+                    for row in range(4):
+                        base = bases[_side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)]
+                        for at in range(2 * x, 2 * x + 2):
+                            _response(codes[row], at, tables, base[_side(at, edge)], value)
+                            for f in range(filters):
+                                cell[f] += np.float32(0.125) * value[f]
 
 
 @njit(cache=True, inline="always")
@@ -78,29 +105,45 @@ def _backward(images, edge, tables, bases, gradient, of_tables, of_bases):
     half, filters = gradient.shape[1], gradient.shape[4]
     for part in prange(images.shape[0] * _PARTS):
         image, given = images[part // _PARTS], gradient[part // _PARTS]
-        codes, value = np.empty(edge + 2, np.uint16), np.empty(filters, np.float32)
+        codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
+        value, of_nothing = np.empty(filters, np.float32), np.zeros(filters, np.float32)
         mine, mine_bases = of_tables[part], of_bases[part]
         for k in range(part % _PARTS, half, _PARTS):
-            for z in range(2 * k, 2 * k + 2):
-                for y in range(2 * half):
-                    _patterns(image, z, y, edge, codes)
-                    sides = _side(z, edge), _side(y, edge)
-                    row = given[k, y // 2]
-                    for x in range(2 * half):
-                        side = _side(x, edge)
-                        _response(codes, x, tables, bases[sides[0], sides[1], side], value)
-                        cell = row[x // 2]
-                        total = mine_bases[sides[0], sides[1], side]
+            for j in range(half):
+                _cell_rows(image, k, j, edge, codes, filled)
+                inner = _within(k, edge) and _within(j, edge)
+                for x in range(half):
+                    cell = given[k, j, x]
+                    if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
-                            value[f] = cell[f] if value[f] > 0 else np.float32(0)
-                            total[f] += value[f]
-                        before, at, after = codes[x], codes[x + 1], codes[x + 2]
-                        if before | at | after:
-                            first, second, third = mine[0, before], mine[1, at], mine[2, after]
-                            for f in range(filters):
-                                first[f] += value[f]
-                                second[f] += value[f]
-                                third[f] += value[f]
+                            of_nothing[f] += cell[f]
+                        continue
+                    for row in range(4):
+                        sides = _side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)
+                        for at in range(2 * x, 2 * x + 2):
+                            side = _side(at, edge)
+                            base = bases[sides[0], sides[1], side]
+                            total = mine_bases[sides[0], sides[1], side]
+                            _response(codes[row], at, tables, base, value)
+                            _give(codes[row], at, cell, value, total, mine)
+        for f in range(filters):
+            if bases[1, 1, 1, f] > 0:
+                mine_bases[1, 1, 1, f] += np.float32(8) * of_nothing[f]
+
+
+@njit(cache=True, inline="always")
+def _give(codes, x, given, value, total, tables):
+    """Add the gradient of a voxel's activations to those of its base and its table entries."""
+    for f in range(len(value)):
+        value[f] = given[f] if value[f] > 0 else np.float32(0)
+        total[f] += value[f]
+    before, at, after = codes[x], codes[x + 1], codes[x + 2]
+    if before | at | after:
+        first, second, third = tables[0, before], tables[1, at], tables[2, after]
+        for f in range(len(value)):
+            first[f] += value[f]
+            second[f] += value[f]
+            third[f] += value[f]
 
 
 class FirstBlock(torch.autograd.Function):
@@ -179,11 +222,14 @@ def _unpool_active(field, given, out):
 
 
 class ActivePool(torch.autograd.Function):
-    """ReLU and average pooling by 2 of a field [B, C, n, n, n], channels innermost; CPU only."""
+    """ReLU and average pooling by 2 of a field [B, C, n, n, n], channels innermost; CPU only.
+
+    The field may have half precision; what leaves it is float32.
+    """
 
     @staticmethod
     def forward(ctx, field):
-        rows = np.ascontiguousarray(field.detach().permute(0, 2, 3, 4, 1).numpy())
+        rows = np.ascontiguousarray(field.detach().float().permute(0, 2, 3, 4, 1).numpy())
         batch, edge, *_, channels = rows.shape
         out = np.zeros((batch, *(edge // 2,) * 3, channels), dtype=np.float32)
         _pool_active(rows, out)

@@ -7,18 +7,20 @@ import torch
 
 
 class Precision:
-    """Mixed precision on CUDA: bfloat16 where there is support, else float16 with scaling.
+    """Mixed precision: bfloat16, or float16 with scaling on GPUs that would emulate it.
 
-    ``choice`` is ``auto`` or ``float32``. CPUs always compute in float32: bfloat16 is about twice
-    as fast where the processor has it, but then results differ between processors.
+    ``choice`` is ``auto`` (on GPUs), ``mixed`` (on CPUs as well) or ``float32``. Processors with
+    instructions for bfloat16 convolve twice as fast by them; others emulate it, slowly.
     """
 
     def __init__(self, device: torch.device, choice: str):
-        mixed = device.type == "cuda" and choice == "auto"
-        # Before compute capability 8.0 bfloat16 is emulated.
-        native = mixed and torch.cuda.get_device_capability(device) >= (8, 0)
-        self._dtype = (torch.bfloat16 if native else torch.float16) if mixed else None
-        self._device = device.type
+        self._device, self._dtype = device.type, None
+        if device.type == "cuda" and choice != "float32":
+            # Before compute capability 8.0 bfloat16 is emulated.
+            native = torch.cuda.get_device_capability(device) >= (8, 0)
+            self._dtype = torch.bfloat16 if native else torch.float16
+        elif choice == "mixed":
+            self._dtype = torch.bfloat16
         self.scaler = torch.amp.GradScaler(self._device, enabled=self._dtype == torch.float16)
 
     def autocast(self) -> AbstractContextManager:
