@@ -1,13 +1,7 @@
 """Training on several ranks equals training in one process."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "surrogates"))
-
 from surrogate_cases import make_config, make_positions, write_dataset
 
 from morphion.currents import solve_shard

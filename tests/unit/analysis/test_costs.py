@@ -1,14 +1,8 @@
 """Costs of networks: operations by hand, times of batches, estimates of what is left out."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "surrogates"))
-
 from surrogate_cases import BOX, DIAMETER, make_config, make_positions, write_dataset
 
 from morphion.analysis.costs import costs_table, left_out_table

@@ -1,6 +1,5 @@
 """Training: what it learns, that it resumes to the identical result, and when it refuses."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -10,7 +9,16 @@ import time
 import numpy as np
 import pytest
 import torch
-from surrogate_cases import make_config, make_positions, write_dataset
+from surrogate_cases import (
+    Killed,
+    assert_same_network,
+    history,
+    losses,
+    make_config,
+    make_positions,
+    train_killed_at,
+    write_dataset,
+)
 
 from morphion.config import dump_config
 from morphion.currents import solve_shard
@@ -22,17 +30,6 @@ from morphion.surrogates.model import read_description, read_tensors
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
-
-
-def assert_same_network(first, second):
-    """Weights bit for bit, and the history but for its times."""
-    one, other = read_tensors(first), read_tensors(second)
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-    rows = [list(csv.DictReader((folder / "history.csv").open())) for folder in (first, second)]
-    for name in ("epoch", "train_loss", "validation_loss", "learning_rate"):
-        assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
 
 
 @pytest.mark.parametrize("name", DENSE_NETWORKS)
@@ -51,9 +48,8 @@ def test_image_networks_lower_their_loss(tmp_path, dataset, name):
     epochs = 3 if name == "tiled" else 10
     config = make_config(tmp_path, max_epochs=epochs, augment=False)
     train(config, dataset, name, "random", 0, tmp_path / "model")
-    rows = list(csv.DictReader((tmp_path / "model" / "history.csv").open()))
-    losses = [float(row["train_loss"]) for row in rows]
-    assert losses[-1] < losses[0]
+    rows, lost = history(tmp_path / "model"), losses(tmp_path / "model")
+    assert lost[-1] < lost[0]
     assert len(rows) == epochs
     assert float(rows[-1]["learning_rate"]) < float(rows[0]["learning_rate"])
     assert 0 < float(rows[-1]["loader_share"]) < 1
@@ -63,17 +59,10 @@ def test_mixed_precision_trains_on_cpus_as_single_precision_does(tmp_path, datas
     for precision in ("mixed", "float32"):
         config = make_config(tmp_path, max_epochs=10, precision=precision)
         train(config, dataset, "untiled", "random", 0, tmp_path / precision)
-    mixed, single = (
-        [float(row["train_loss"]) for row in csv.DictReader((path / "history.csv").open())]
-        for path in (tmp_path / "mixed", tmp_path / "float32")
-    )
+    mixed, single = losses(tmp_path / "mixed"), losses(tmp_path / "float32")
     assert mixed != single
     assert mixed == pytest.approx(single, rel=0.1)
     assert all(values.dtype == np.float32 for values in read_tensors(tmp_path / "mixed").values())
-
-
-class Killed(Exception):
-    """Stands for a kill in the middle of a training."""
 
 
 @pytest.mark.parametrize(
@@ -83,19 +72,7 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(
     tmp_path, config, dataset, monkeypatch, name, at_step
 ):
     train(config, dataset, name, "random", 0, tmp_path / "whole")
-    step = Loop._step
-
-    def interrupted(self, batch, number, watch):
-        if number == at_step:
-            raise Killed
-        return step(self, batch, number, watch)
-
-    monkeypatch.setattr(Loop, "_step", interrupted)
-    with pytest.raises(Killed):
-        train(config, dataset, name, "random", 0, tmp_path / "resumed")
-    assert not (tmp_path / "resumed").exists()
-    monkeypatch.setattr(Loop, "_step", step)
-    train(config, dataset, name, "random", 0, tmp_path / "resumed")
+    train_killed_at(at_step, monkeypatch, config, dataset, name, tmp_path / "resumed")
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
     assert not (tmp_path / "resumed.partial").exists()
 
@@ -119,10 +96,7 @@ def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, curr
     train(config, dataset, "resistor", "random", 0, tmp_path / "resumed", [currents])
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
     # Currents count in the first 40 % of the steps, occupancies to the end.
-    plain, learnt = (
-        [float(row["train_loss"]) for row in csv.DictReader((tmp_path / n / "history.csv").open())]
-        for n in ("plain", "whole")
-    )
+    plain, learnt = losses(tmp_path / "plain"), losses(tmp_path / "whole")
     assert learnt[0] > plain[0] + 0.5
     assert learnt[-1] < learnt[0] - 0.5
 
@@ -193,17 +167,14 @@ def _kill_after(method):
 def test_early_stopping_keeps_the_best_epoch(tmp_path, dataset):
     config = make_config(tmp_path, max_epochs=300, patience=3, learning_rate=0.05)
     train(config, dataset, "rdf", "random", 0, tmp_path / "model")
-    losses = [
-        float(row["validation_loss"])
-        for row in csv.DictReader((tmp_path / "model" / "history.csv").open())
-    ]
+    validation = [float(row["validation_loss"]) for row in history(tmp_path / "model")]
     best = read_description(tmp_path / "model").training["best_epoch"]
-    assert best == int(np.argmin(losses))
-    assert len(losses) == best + 4
+    assert best == int(np.argmin(validation))
+    assert len(validation) == best + 4
     table = predict_dataset(Surrogate.load(tmp_path / "model"), dataset)
     chosen = table[table.split == "validation"]
     found = ((chosen.prediction - chosen.label) ** 2).mean()
-    assert found == pytest.approx(min(losses), rel=1e-5)
+    assert found == pytest.approx(min(validation), rel=1e-5)
 
 
 def test_a_training_ends_after_the_epoch_that_passes_its_time(tmp_path, dataset):
@@ -247,8 +218,7 @@ def test_the_network_kept_is_the_mean_of_the_weights_unless_told_otherwise(tmp_p
     for decay in (None, 0.99):
         config = make_config(tmp_path, max_epochs=3, weight_average=decay)
         train(config, dataset, "rdf", "random", 0, tmp_path / f"{decay}")
-        rows = list(csv.DictReader((tmp_path / f"{decay}" / "history.csv").open()))
-        means[decay] = [row["train_loss"] for row in rows], read_tensors(tmp_path / f"{decay}")
+        means[decay] = losses(tmp_path / f"{decay}"), read_tensors(tmp_path / f"{decay}")
     assert means[None][0] == means[0.99][0]  # the steps are the same ones
     first, second = (means[decay][1]["dense.0.weight"] for decay in (None, 0.99))
     assert not np.allclose(first, second, rtol=1e-4)

@@ -1,9 +1,40 @@
-"""Arithmetic that depends on the device: mixed precision and timing."""
+"""Arithmetic that depends on the device: its precision, its order, and timing."""
 
+import os
 import time
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+
+
+def strict_float32() -> None:
+    """Let GPUs convolve float32 as such, not rounded to 10 bits (TF32) as is their default.
+
+    Symmetries would hold to 1e-3 only, and predictions would not be those of CPU cores.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """For a while, a GPU sums in the same order every time, so that a training can be repeated."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            # Pools have no other algorithm, and need none: each voxel belongs to one window.
+            warnings.filterwarnings("ignore", "avg_pool3d_backward", UserWarning)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 class Precision:

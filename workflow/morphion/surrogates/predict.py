@@ -16,6 +16,7 @@ from morphion.surrogates.model import WEIGHTS, Description, read_description, re
 from morphion.surrogates.networks import Surrogate3D
 from morphion.surrogates.origin import compare_labels
 from morphion.surrogates.parallel import choose_device
+from morphion.surrogates.precision import strict_float32
 from morphion.surrogates.shipped import verify_checksums
 from morphion.surrogates.state import load_tensors
 
@@ -46,6 +47,7 @@ class Surrogate:
         model, its weights are those of another network, or a published one was altered.
         """
         keep_freed_memory()
+        strict_float32()
         verify_checksums(Path(folder))
         description = read_description(folder)
         sees = representation(description.block, description.voxels)

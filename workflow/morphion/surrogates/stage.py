@@ -33,6 +33,7 @@ from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
+from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.state import HISTORY, Position, tensors_of
 from morphion.transport.files import transport_record
 
@@ -90,7 +91,8 @@ def train(
         parallel.launch(_WORKER, job, count)
         return
     keep_freed_memory()
-    with parallel.ranks() as ranks:
+    strict_float32()
+    with parallel.ranks() as ranks, reproducible(ranks.device):
         _Training(config, data, network, split, round_, output, ranks).run()
 
 

@@ -1,6 +1,10 @@
-"""A small data set whose labels are a known function of the structure, and small networks."""
+"""A small data set whose labels are a known function of the structure, small networks, and what
+their trainings are judged by."""
+
+import csv
 
 import numpy as np
+import pytest
 import xarray as xr
 
 from morphion import store
@@ -19,6 +23,9 @@ from morphion.config.surrogates import (
     TreesTraining,
 )
 from morphion.structures.descriptors import mean_nearest_distances
+from morphion.surrogates import train
+from morphion.surrogates.loop import Loop
+from morphion.surrogates.model import read_tensors
 
 BOX, DIAMETER, PARTICLES = 25.0, 5.0, 12
 TRAINING = Training(batch_size=8, max_epochs=6, learning_rate=3e-3)
@@ -125,3 +132,46 @@ def make_config(output, training=TRAINING, **changes):
     """Configuration with the small networks; ``changes`` replace training values."""
     surrogates = {"networks": networks(training.model_copy(update=changes))}
     return Config.model_validate({"output": output, "surrogates": surrogates})
+
+
+def history(folder):
+    """Rows of a training's history, by the names of its columns."""
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(folder):
+    """Training loss of every epoch."""
+    return [float(row["train_loss"]) for row in history(folder)]
+
+
+def assert_same_network(first, second):
+    """Weights bit for bit, and the history but for its times."""
+    one, other = read_tensors(first), read_tensors(second)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    rows = [history(folder) for folder in (first, second)]
+    for name in ("epoch", "train_loss", "validation_loss", "learning_rate"):
+        assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a training."""
+
+
+def train_killed_at(at_step, monkeypatch, config, dataset, name, output):
+    """Start a training that is killed before a step, and continue it."""
+    step = Loop._step
+
+    def interrupted(self, batch, number, watch):
+        if number == at_step:
+            raise Killed
+        return step(self, batch, number, watch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", interrupted)
+        with pytest.raises(Killed):
+            train(config, dataset, name, "random", 0, output)
+    assert not output.exists()
+    train(config, dataset, name, "random", 0, output)
