@@ -1,9 +1,9 @@
 """Filters, neurons, rate and batch of the paper's network: errors on the validation set.
 
 Run as ``python benchmarks/paper_network_search.py data/study.zarr.zip [--structures 1024]
-[--validation 256] [--epochs 10] [--only 1 5]``. Every candidate sees the untiled image of the same
-structures, augmented, for the same number of epochs; the test set is not touched. Prints one CSV
-row to each.
+[--validation 256] [--epochs 10] [--only 1 5] [--precision mixed]``. Every candidate sees the
+untiled image of the same structures, augmented, for the same number of epochs; the test set is not
+touched. Prints one CSV row to each.
 """
 
 import argparse
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--validation", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of candidates; default: all")
+    parser.add_argument("--precision", default="auto", help="as training.precision")
     options = parser.parse_args()
     keep_freed_memory()
     data = some(read_labelled(options.dataset, "random"), options.structures, options.validation)
@@ -91,6 +92,7 @@ def main() -> None:
             max_epochs=options.epochs,
             patience=options.epochs,
             max_gradient=norm,
+            precision=options.precision,
         )
         block = PaperNetwork(
             kind="paper", tiled=False, filters=filters, neurons=neurons, training=training
