@@ -162,22 +162,6 @@ def coarse_bonds(vx, vy, vz, scale, wx, wy, wz):
 
 
 @njit(parallel=True, cache=True)
-def two_products(c, r, v, partial):
-    """partial[i] (float64 [n, 2]) becomes the sums over plane i of c r and c v."""
-    n = r.shape[0]
-    for i in prange(n):
-        with_r = np.zeros(n + 2)
-        with_v = np.zeros(n + 2)
-        for j in range(n):
-            for k in range(1, n + 1):
-                own = np.float64(c[i, j, k])
-                with_r[k] += own * r[i, j, k]
-                with_v[k] += own * v[i, j, k]
-        partial[i, 0] = with_r.sum()
-        partial[i, 1] = with_v.sum()
-
-
-@njit(parallel=True, cache=True)
 def combine(x, alpha, y, beta, out):
     """out = alpha x + beta y, the repeated sites included."""
     alpha, beta = float32(alpha), float32(beta)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import get_num_threads, njit, set_num_threads
 
-from morphion.exact import coarse, finest
+from morphion.exact import coarse, finest, vectors
 
 COARSEST = 6  # sites along the edge of the level that is solved directly
 # Chebyshev polynomials of the fourth kind for a spectrum in [0, 2], which D^-1 A of a conductance
@@ -161,14 +161,14 @@ class Multigrid:
         energy_1 = level.partial.sum()
         if not energy_1 > 0:
             return
-        coarse.two_products(c, r, v, level.partial_2)
+        vectors.products(c, r, v, level.partial_2)
         step_1 = level.partial_2[:, 0].sum() / energy_1
         coarse.combine(r, 1.0, v, -step_1, r)
         x = self._cycle(depth)
         spare = level.x if x is level.y else level.y
         coarse.apply(*level.bonds, x, spare, level.partial)
         energy_2 = level.partial.sum()
-        coarse.two_products(x, r, v, level.partial_2)
+        vectors.products(x, r, v, level.partial_2)
         with_r, overlap = level.partial_2.sum(axis=0)
         independent = energy_2 - overlap * overlap / energy_1
         step_2 = with_r / independent if independent > 1e-6 * energy_2 else 0.0
