@@ -46,6 +46,14 @@ def test_predictions_are_those_of_cpu_cores(tmp_path, dataset, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_predictions_repeat_bit_for_bit(tmp_path, dataset, name):
+    train(make_config(tmp_path, max_epochs=2), dataset, name, "random", 0, tmp_path / "model")
+    tables = [predict_dataset(Surrogate.load(tmp_path / "model"), dataset) for _ in range(3)]
+    for table in tables[1:]:
+        np.testing.assert_array_equal(table.prediction, tables[0].prediction)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_interrupted_training_equals_an_uninterrupted_one(tmp_path, dataset, monkeypatch, name):
     config = make_config(tmp_path, max_epochs=3)
     train(config, dataset, name, "random", 0, tmp_path / "whole")

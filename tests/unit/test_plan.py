@@ -3,6 +3,8 @@
 import pytest
 
 from morphion.config import Config
+from morphion.config.geometry import Structures
+from morphion.config.load import trained
 from morphion.errors import ConfigError
 from morphion.plan import Plan, planned_here
 
@@ -37,6 +39,22 @@ def test_with_a_gpu_everything_is_trained(engine, here):
 
 def test_engine_cpu_asks_for_no_gpu():
     assert Plan(planned_here(config(engine="cpu"), lambda: True)).left_out() == ["paper"]
+
+
+def test_a_training_split_within_the_limit_needs_no_gpu():
+    small = config().model_copy(update={"structures": Structures(rsa=300, chain=0, gapped=0)})
+    assert small.split[0] * 300 < 256
+    assert Plan(planned_here(small, lambda: False)).left_out() == []
+
+
+def test_a_training_does_not_depend_on_ranks_or_on_the_machine():
+    plain = {"kind": "paper", "training": {"batch_size": 16}}
+    here = {"kind": "paper", "training": {"batch_size": 16, "ranks": 4, "needs_gpu_above": 9}}
+    other = {"kind": "paper", "training": {"batch_size": 8}}
+    runs = ({"networks": {"n": network}, "driver": "n"} for network in (plain, here, other))
+    runs = [Config(output="out", surrogates=surrogates) for surrogates in runs]
+    blocks = [trained(run.surrogates.network("n")) for run in runs]
+    assert blocks[0] == blocks[1] != blocks[2]
 
 
 def test_a_driver_that_would_be_left_out_is_refused():

@@ -181,7 +181,7 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     # Selected twice, evaluation, both loadings, and walks beside exact labels.
     assert found["label"] == 2 * 8 + 2 + 2 * 7 + 1
     networks, sizes = 8, 4
-    # All but the paper's whole network; five curves without it; two retrainings, the last on both
+    # All but the paper's whole network; six curves without it; two retrainings, the last on both
     # splits.
-    assert found["train"] == (networks - 1) + 5 * sizes + 1 + 2
+    assert found["train"] == (networks - 1) + 6 * sizes + 1 + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1

@@ -5,6 +5,7 @@ import pytest
 from surrogate_cases import make_config, make_positions, write_dataset
 
 from morphion.currents import solve_shard
+from morphion.errors import SurrogateError
 from morphion.surrogates import train
 from morphion.surrogates.model import read_description, read_tensors
 
@@ -35,3 +36,11 @@ def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path,
     one, two = (read_tensors(tmp_path / name) for name in ("1", "2"))
     for tensor in one:
         np.testing.assert_allclose(two[tensor], one[tensor], atol=2e-4, err_msg=tensor)
+
+
+@pytest.mark.slow
+def test_a_rank_that_cannot_write_says_so_and_the_others_do_not_wait(tmp_path):
+    dataset = write_dataset(tmp_path / "round0.zarr", make_positions())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SurrogateError, match=r"Not a directory: .*file/model\.partial"):
+        train(make_config(tmp_path, ranks=2), dataset, "rdf", "random", 0, tmp_path / "file/model")

@@ -135,7 +135,8 @@ class Plan:
         training = self.config.surrogates.network(name).training
         if training.needs_gpu_above is None:
             return False
-        return (training.structures or math.inf) > training.needs_gpu_above
+        whole = self.structures_in(round_set(0)) * self.config.split[0]
+        return (training.structures or whole) > training.needs_gpu_above
 
     def _wanted(self) -> Iterator[str]:
         curve = self.config.surrogates.learning_curve

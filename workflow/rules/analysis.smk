@@ -52,7 +52,8 @@ for table_name, table in TABLES.items():
             ),
         log:
             PATHS.log("table", table_name),
-        localrule: True
+        # What is timed belongs on the machine that a user's jobs run on.
+        localrule: table.threads == 1
         conda:
             ENVIRONMENT
         threads: table.threads

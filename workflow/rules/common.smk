@@ -1,6 +1,6 @@
 from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
-from morphion.config.load import block
+from morphion.config.load import block, trained
 from morphion.errors import MorphionError
 from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
 from morphion.plan import Plan, planned_here

@@ -13,10 +13,10 @@ rule train:
         PATHS.benchmark("train", "round{round}-{network}-{split}")
     conda:
         ENVIRONMENT
-    threads: lambda w: PLAN.threads(w.network, 16, training=True)
+    threads: lambda w: PLAN.threads(w.network, 8, training=True)
     params:
         config=PATHS.config(),
-        depends=lambda w: digest([RUN.seed, block(RUN.surrogates.network(w.network))]),
+        depends=lambda w: digest([RUN.seed, trained(RUN.surrogates.network(w.network))]),
         currents=lambda w, input: [f"--currents={path}" for path in input.currents],
     shell:
         "morphion train --config {params.config} --dataset {input.dataset}"

@@ -73,6 +73,27 @@ def test_spread_covers_the_residuals_of_the_validation_set(trained, dataset):
     assert surrogate.relative_spread == pytest.approx(relative, rel=1e-5)
 
 
+def test_the_spread_is_of_predictions_as_they_are_made_whatever_the_training_rounded(
+    tmp_path, dataset
+):
+    config = make_config(tmp_path, max_epochs=3, precision="mixed")
+    train(config, dataset, "untiled", "random", 0, tmp_path / "model")
+    surrogate = Surrogate.load(tmp_path / "model", "cpu")
+    table = predict_dataset(surrogate, dataset)
+    rows = table[table.split == "validation"]
+    relative = np.sqrt((((rows.prediction - rows.label) / rows.prediction) ** 2).mean())
+    assert surrogate.relative_spread == pytest.approx(relative, rel=1e-5)
+
+
+def test_a_prediction_that_is_not_finite_is_an_error(tmp_path, trained, positions):
+    folder = shutil.copytree(trained, tmp_path / "copy")
+    tensors = read_tensors(folder)
+    tensors["log_mean"][...] = 1e4
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(SurrogateError, match="structure 0: network 'nearest_distance' predicts D"):
+        Surrogate.load(folder, "cpu").predict(positions[:2], BOX, DIAMETER)
+
+
 def test_a_data_set_in_another_unit_of_d_is_refused(tmp_path, trained, positions):
     path = write_dataset(tmp_path / "d.zarr", positions, np.linspace(0.1, 0.9, 64))
     with pytest.raises(SurrogateError, match=r"reference_diffusivity = 0\.9"):

@@ -23,10 +23,18 @@ from surrogate_cases import (
 from morphion.config import dump_config
 from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
+from morphion.store import Partial
 from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
 from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
+from morphion.surrogates.state import (
+    Position,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    tensors_of,
+)
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
@@ -133,6 +141,52 @@ def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
 
 
+def test_sigterm_while_validating_saves_and_the_training_resumes(
+    tmp_path, config, dataset, monkeypatch
+):
+    train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
+    predict, calls = Loop._predict, []
+
+    def terminated(self, rows, precision):
+        calls.append(len(rows))
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return predict(self, rows, precision)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_predict", terminated)
+        with pytest.raises(SystemExit) as stopped:
+            train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
+    assert stopped.value.code == 143
+    assert len(calls) == 3
+    seen, step = [], Loop._step
+    monkeypatch.setattr(
+        Loop, "_step", lambda self, b, number, w: seen.append(number) or step(self, b, number, w)
+    )
+    train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
+    assert seen[0] == 15  # the third epoch's five steps were not made again
+    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
+    for row in history(tmp_path / "resumed"):
+        assert float(row["samples_per_second"]) > 0
+        assert 0 < float(row["loader_share"]) < 1
+
+
+@pytest.mark.parametrize(("saved", "restored"), [(None, 65536.0), (8.0, 8.0)])
+def test_a_scale_of_gradients_is_kept_where_there_was_one(tmp_path, saved, restored):
+    model = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.Adam(model.parameters())
+    before = torch.amp.GradScaler("cpu", init_scale=saved or 1.0, enabled=saved is not None)
+    before.scale(model(torch.ones(1, 2)).sum()).backward()
+    before.step(optimiser)
+    before.update()
+    partial = Partial(tmp_path / "model", {})
+    save_checkpoint(partial, Position(), model, None, tensors_of(model), optimiser, before)
+    after = torch.amp.GradScaler("cpu")
+    kept = read_checkpoint(partial)
+    load_checkpoint(kept, model, None, torch.optim.Adam(model.parameters()), after, where="here")
+    assert after.get_scale() == restored
+
+
 def test_weights_start_anew_each_round_and_for_each_split(tmp_path, dataset):
     config = make_config(tmp_path, max_epochs=1, learning_rate=1e-12)
     starts = {}
@@ -183,22 +237,48 @@ def test_a_training_ends_after_the_epoch_that_passes_its_time(tmp_path, dataset)
     assert read_description(tmp_path / "model").training["epochs"] == 1
 
 
+@pytest.mark.parametrize("name", ["rdf", "resistor", "graph", "periodic", "untiled"])
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
-    tmp_path, config, dataset, monkeypatch
+    tmp_path, config, dataset, monkeypatch, name
 ):
-    forward = Loop._step
-
-    def poisoned(self, batch, number, watch):
-        if number == 12:
-            next(self._model.parameters()).data.fill_(float("nan"))
-        return forward(self, batch, number, watch)
-
-    monkeypatch.setattr(Loop, "_step", poisoned)
-    with pytest.raises(SurrogateError, match=r"loss is nan in epoch 2, batch 2.*learning_rate"):
-        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    poison(monkeypatch, 12)
+    message = r"loss is nan in epoch 2, batch 2.*lower learning_rate.* epoch 1 is kept in the .part"
+    with pytest.raises(SurrogateError, match=message):
+        train(config, dataset, name, "random", 0, tmp_path / "model")
     with np.load(tmp_path / "model.partial" / "checkpoint.npz") as kept:
         assert kept["scalars"][0] == 2
         assert all(np.isfinite(kept[name]).all() for name in kept.files if ":" in name)
+
+
+def test_a_loss_that_is_not_finite_at_once_says_that_nothing_is_kept(
+    tmp_path, config, dataset, monkeypatch
+):
+    poison(monkeypatch, 3)
+    with pytest.raises(SurrogateError, match=r"loss is nan in epoch 0, .*no epoch was finished"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    assert not (tmp_path / "model.partial" / "checkpoint.npz").exists()
+
+
+def poison(monkeypatch, at_step):
+    """Make a weight of every tensor NaN before a step."""
+    step = Loop._step
+
+    def poisoned(self, batch, number, watch):
+        if number == at_step:
+            for parameter in self._model.parameters():
+                parameter.data[(0,) * parameter.dim()] = float("nan")
+        return step(self, batch, number, watch)
+
+    monkeypatch.setattr(Loop, "_step", poisoned)
+
+
+def test_memory_that_does_not_suffice_names_the_batch(tmp_path, config, dataset, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Loop, "_step", full)
+    with pytest.raises(SurrogateError, match=r"batch_size = 8 on 1 ranks.*rdf\.training\.batch"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
 
 
 def test_the_mean_of_the_weights_forgets_as_fast_as_its_decay_and_faster_at_first():

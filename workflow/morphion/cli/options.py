@@ -14,6 +14,14 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads; results do not depend on it."),
 ]
+TrainingThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="CPU threads; sums over an image are rounded otherwise by another number.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 PIPELINE = "Pipeline stages"

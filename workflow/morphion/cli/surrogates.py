@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from morphion.cli.options import PEOPLE, PIPELINE, ConfigFile, Json, Threads, use_threads
+from morphion.cli.options import (
+    PEOPLE,
+    PIPELINE,
+    ConfigFile,
+    Json,
+    Threads,
+    TrainingThreads,
+    use_threads,
+)
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained network.")]
 
@@ -32,7 +40,7 @@ def train(
         list[Path] | None,
         typer.Option(help="Store of its structures' currents; repeat for each."),
     ] = None,
-    threads: Threads = None,
+    threads: TrainingThreads = None,
 ) -> None:
     """Train a network; starts its own ranks, and continues a killed training."""
     from morphion.config import load_config

@@ -57,6 +57,14 @@ def block(model: BaseModel) -> dict[str, Any]:
     return model.model_dump(mode="json")
 
 
+def trained(network: BaseModel) -> dict[str, Any]:
+    """What a network's training depends on in its block: not on how many ranks or which machine."""
+    described = block(network)
+    for name in ("ranks", "needs_gpu_above"):
+        described["training"].pop(name, None)
+    return described
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; raises ConfigError if it is missing or is something else."""
     try:

@@ -34,7 +34,7 @@ class Config(Block):
     engine: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="where labels are computed: auto takes a GPU where there is one; the walks are "
-        "the same bit for bit",
+        "the same bit for bit. Also tells whether jobs have a GPU for needs_gpu_above",
     )
     rounds: int = Field(1, ge=1, description="retraining rounds")
     geometry: Geometry = Field(Geometry(), description="box and particles")

@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -145,13 +145,22 @@ class Loop:
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """D* of structures as they are and its relative disagreement between the members of an
-        ensemble, float64 [len(rows)], each predicted by one rank."""
+        ensemble, float64 [len(rows)], each predicted by one rank; in float32, as by
+        ``morphion.surrogates.predict``."""
+        return self._predict(rows, nullcontext())
+
+    def _predict(
+        self, rows: np.ndarray, precision: AbstractContextManager
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``predict``; whatever was left to do after SIGTERM stays 0."""
         model = self._scored.eval()
         found = np.zeros((2, len(rows)))
         ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
         mine = np.arange(ranks.rank, len(rows), ranks.count)
-        with torch.inference_mode(), self._precision.autocast():
+        with torch.inference_mode(), precision:
             for start in range(0, len(mine), size):
+                if self._terminated:
+                    break
                 part = mine[start : start + size]
                 output = model(self._inputs.batch(rows[part], None))
                 for row, read in enumerate((model.diffusivity, model.disagreement)):
@@ -188,7 +197,7 @@ class Loop:
         order = generator(*self._stream[:1], "order", *self._stream[1:], position.epoch)
         rows = order.permutation(self._train_rows)
         started, watch = time.monotonic(), Stopwatch(self._ranks.device)
-        first_batch, before = position.batch, position.seconds
+        before, loaded = position.seconds, position.loading
         self._model.train()
         while position.batch < self._steps:
             step = position.epoch * self._steps + position.batch
@@ -199,13 +208,10 @@ class Loop:
             position.batch += 1
             position.seconds = before + time.monotonic() - started
             if stop:
-                self._save()
-                raise Stopped
-        step = (position.epoch + 1) * self._steps - 1
-        samples = len(rows) - first_batch * training.batch_size
-        speed = samples / max(time.monotonic() - started, 1e-9)
-        rate = learning_rate(training.learning_rate, step, self._total_steps)
-        self._close_epoch(rate, speed, watch.share, started, before)
+                position.loading = loaded + watch.loading
+                self._stop()
+        position.loading = loaded + watch.loading
+        self._close_epoch(started, before)
 
     @property
     def _total_steps(self) -> int:
@@ -237,38 +243,43 @@ class Loop:
         if not math.isfinite(total):
             raise SurrogateError(
                 f"the loss is {total} in epoch {self._position.epoch}, batch "
-                f"{self._position.batch}: training diverged; lower learning_rate = "
-                f"{self._training.learning_rate:g}. The checkpoint of the last epoch is kept"
+                f"{self._position.batch}: training diverged; {self._remedy()}"
             )
         self._precision.step(self._optimiser, self._training.max_gradient)
         if self._average is not None:
             self._average.update_parameters(self._model)
-        watch.stop()
         if ranks.is_first:
             self._on_step(step, total / len(batch))
         return float(total), bool(stops)
 
-    def _close_epoch(
-        self, rate: float, speed: float, loader: float, started: float, before: float
-    ) -> None:
+    def _close_epoch(self, started: float, before: float) -> None:
+        """Validate and keep; the epoch's part since ``started`` began ``before`` seconds into the
+        training."""
         position = self._position
-        predicted, _ = self.predict(self._validation_rows)
+        predicted, _ = self._predict(self._validation_rows, self._precision.autocast())
+        if self._ranks.sum([float(self._terminated)])[0]:
+            self._stop()
         validation = float(np.mean((predicted - self._labels[self._validation_rows]) ** 2))
         if not math.isfinite(validation):
             raise SurrogateError(
                 f"the validation loss is {validation} after epoch {position.epoch}: training "
-                f"diverged; lower learning_rate = {self._training.learning_rate:g}. "
-                "The checkpoint of the epoch before is kept"
+                f"diverged; {self._remedy()}"
             )
         if validation < position.best_loss:
             position.best_loss, position.best_epoch = validation, position.epoch
             self._best = tensors_of(self._scored)
+        step = (position.epoch + 1) * self._steps - 1
+        rate = learning_rate(self._training.learning_rate, step, self._total_steps)
+        opened = position.history[-1][4] if position.history else 0.0
+        stepping = max(position.seconds - opened, 1e-9)
+        speed, loader = len(self._train_rows) / stepping, position.loading / stepping
         # Ranks must agree on the time, or only some would stop.
         position.seconds = self._ranks.share(before + time.monotonic() - started)
         train = position.loss_sum / len(self._train_rows)
         row = (position.epoch, train, validation, rate, position.seconds, speed, loader)
         position.history.append(tuple(float(value) for value in row))
-        position.epoch, position.batch, position.loss_sum = position.epoch + 1, 0, 0.0
+        position.epoch, position.batch = position.epoch + 1, 0
+        position.loss_sum = position.loading = 0.0
         self._save()
         if self._ranks.is_first:
             self._on_epoch(position.history[-1])
@@ -284,6 +295,18 @@ class Loop:
             or position.epoch - 1 - position.best_epoch >= training.patience
             or (training.max_seconds is not None and position.seconds >= training.max_seconds)
         )
+
+    def _remedy(self) -> str:
+        rate, epochs = self._training.learning_rate, len(self._position.history)
+        kept = "no epoch was finished"
+        if epochs:
+            kept = f"until then the checkpoint of epoch {epochs - 1} is kept in the .partial folder"
+        return f"lower learning_rate = {rate:g}, and it starts anew; {kept}"
+
+    def _stop(self) -> None:
+        """Leave after SIGTERM, so that the same command continues here."""
+        self._save()
+        raise Stopped
 
     def _save(self) -> None:
         if self._partial is not None and self._ranks.is_first:

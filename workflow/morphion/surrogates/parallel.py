@@ -57,7 +57,8 @@ class Ranks:
 
 def inside_torchrun() -> bool:
     """Whether torchrun started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    # Some clusters set the first two for purposes of their own.
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -110,8 +111,14 @@ def ranks() -> Iterator[Ranks]:
     distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), count, device)
-    finally:
+    except Exception:
+        # The others may wait for this rank in a sum, and leaving properly would wait for them; it
+        # says why instead, and torchrun ends them.
+        raise
+    except BaseException:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
 
 
 def launch(module: str, job: Mapping[str, Any], count: int) -> None:

@@ -76,7 +76,7 @@ class Precision:
 
 
 class Stopwatch:
-    """Share of the steps' time that loading took, on the device's own clock."""
+    """Seconds that loading took in the steps of an epoch, on the device's own clock."""
 
     def __init__(self, device: torch.device):
         self._cuda = device.type == "cuda"
@@ -90,18 +90,12 @@ class Stopwatch:
         """Its batch is ready."""
         self._marks[-1].append(self._now())
 
-    def stop(self) -> None:
-        """It ends."""
-        self._marks[-1].append(self._now())
-
     @property
-    def share(self) -> float:
-        """Loading time over step time; waits for the device."""
+    def loading(self) -> float:
+        """Seconds between both, over all steps; waits for the device."""
         if self._cuda:
             torch.cuda.synchronize()
-        loading = sum(self._between(start, loaded) for start, loaded, _ in self._marks)
-        whole = sum(self._between(start, stop) for start, _, stop in self._marks)
-        return loading / whole if whole > 0 else 0.0
+        return sum(self._between(*marks) for marks in self._marks)
 
     def _now(self):
         if not self._cuda:
@@ -111,4 +105,4 @@ class Stopwatch:
         return event
 
     def _between(self, first, last) -> float:
-        return first.elapsed_time(last) if self._cuda else last - first
+        return 1e-3 * first.elapsed_time(last) if self._cuda else last - first

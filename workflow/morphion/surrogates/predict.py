@@ -16,7 +16,7 @@ from morphion.surrogates.model import WEIGHTS, Description, read_description, re
 from morphion.surrogates.networks import Surrogate3D
 from morphion.surrogates.origin import compare_labels
 from morphion.surrogates.parallel import choose_device
-from morphion.surrogates.precision import strict_float32
+from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.shipped import verify_checksums
 from morphion.surrogates.state import load_tensors
 
@@ -77,13 +77,20 @@ class Surrogate:
 
         Any number of particles is accepted. Raises SurrogateError for another box or diameter
         than the network was trained on, or positions that are not finite; one whose
-        representation has ``any_box`` takes each that has room for its cutoff.
+        representation has ``any_box`` takes each that has room for its cutoff. Raises it as well
+        for a prediction that is not finite.
         """
         outputs = self._outputs(positions, box_length, diameter)
         prediction, disagreement = (
             np.concatenate([np.empty(0), *(read(one).double().cpu().numpy() for one in outputs)])
             for read in (self._model.diffusivity, self._model.disagreement)
         )
+        if not np.isfinite(prediction).all():
+            structure = int(np.argmin(np.isfinite(prediction)))
+            raise SurrogateError(
+                f"structure {structure}: network {self.network_name!r} predicts D* = "
+                f"{prediction[structure]}; it is too unlike what the network was trained on"
+            )
         factor = self.description.disagreement_factor
         return prediction, prediction * np.hypot(self.relative_spread, factor * disagreement)
 
@@ -124,7 +131,8 @@ class Surrogate:
             lengths = (self.description.box_length, self.description.diameter)
         starts = range(0, len(positions), self._batch)
         parts = (positions[start : start + self._batch] for start in starts)
-        with torch.inference_mode(), self._sees.threads():
+        steady = reproducible(self._device)
+        with torch.inference_mode(), self._sees.threads(), steady:
             return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
 
     def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:

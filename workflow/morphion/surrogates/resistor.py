@@ -97,7 +97,9 @@ def _factor(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     torch.diagonal(matrix, dim1=1, dim2=2).add_(diagonal + _GROUND * mean)
     # Fixes the mean of the potentials, which Kirchhoff leaves free.
     matrix += (mean / particles)[:, :, None]
-    return torch.linalg.cholesky(matrix)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    # A diverged training is stopped by its loss, on all ranks alike, not by one of them here.
+    return torch.where(failed[:, None, None] == 0, factor, math.nan)
 
 
 def _drops(graph: Graph, factor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,8 @@ import csv
 import platform
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from morphion import provenance
 from morphion.config import Config
-from morphion.config.load import block
+from morphion.config.load import block, trained
 from morphion.config.surrogates import Network
 from morphion.errors import SurrogateError
 from morphion.files import atomic_folder
@@ -124,10 +125,10 @@ class _Training:
         model = self._new_model()
         model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
         model.to(ranks.device)
-        # The same structures on every rank, so that ranks do not have to agree on anything.
-        model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
-        with _Events(kept) as events:
+        with self._sees.threads(), self._fits_in_memory(), _Events(kept) as events:
+            # The same structures on every rank, so that ranks do not have to agree on anything.
+            model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
             loop = trainer(self._block)(
                 model,
                 inputs,
@@ -142,13 +143,12 @@ class _Training:
                 events.epoch,
             )
             try:
-                with self._sees.threads():
-                    position = loop.run()
+                position = loop.run()
             except Stopped:
                 if ranks.is_first:
                     log(f"{self._output}: stopped by SIGTERM; the same command continues it")
                 raise SystemExit(128 + signal.SIGTERM) from None
-        predicted, disagreement = loop.predict(validation_rows)
+            predicted, disagreement = loop.predict(validation_rows)
         if kept is not None:
             residual = (predicted - data.diffusivity[validation_rows]) / predicted
             spread = fit_spread(residual, disagreement)
@@ -162,6 +162,17 @@ class _Training:
             self._publish(model, position, spread, domain, kept)
         # The other ranks leave once the folder is there.
         ranks.share(None)
+
+    @contextmanager
+    def _fits_in_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise SurrogateError(
+                f"{self._ranks.device} has too little memory for batch_size = "
+                f"{self._block.training.batch_size} on {self._ranks.count} ranks; lower "
+                f"surrogates.networks.{self._network}.training.batch_size, or add ranks"
+            ) from error
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         """Structures to calibrate on, of all families: a data set is ordered by them."""
@@ -178,10 +189,8 @@ class _Training:
         return model.to(memory_format=self._sees.memory_format)
 
     def _identity(self) -> dict[str, Any]:
-        described = block(self._block)
-        # How long, on how many ranks and on what machine does not change what is trained.
-        for name in ("ranks", "max_seconds", "needs_gpu_above"):
-            described["training"].pop(name, None)
+        described = trained(self._block)
+        described["training"].pop("max_seconds", None)  # a longer one goes on where it was
         return {"network": described, "stream": self._stream, "dataset": self._data.digest}
 
     def _publish(

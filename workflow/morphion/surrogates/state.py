@@ -29,6 +29,7 @@ class Position:
     batch: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    loading: float = 0.0  # seconds of this epoch
     best_loss: float = float("inf")
     best_epoch: int = -1
     history: list[tuple[float, ...]] = field(default_factory=list)
@@ -37,7 +38,8 @@ class Position:
     def scalars(self) -> np.ndarray:
         """All but the history, float64."""
         counts = (self.epoch, self.batch, self.best_epoch)
-        return np.array([*counts, self.loss_sum, self.seconds, self.best_loss], dtype=np.float64)
+        sums = (self.loss_sum, self.seconds, self.loading, self.best_loss)
+        return np.array([*counts, *sums], dtype=np.float64)
 
     @classmethod
     def from_arrays(cls, scalars: np.ndarray, history: np.ndarray) -> "Position":
@@ -89,8 +91,10 @@ def save_checkpoint(
     arrays = {
         "scalars": position.scalars,
         "history": np.array(position.history, dtype=np.float64).reshape(-1, len(HISTORY)),
-        "scaler": np.array(_scaler_values(scaler), dtype=np.float64),
     }
+    if scaler.is_enabled():
+        state = scaler.state_dict()
+        arrays["scaler"] = np.array([state["scale"], state["_growth_tracker"]], dtype=np.float64)
     arrays |= {f"weights:{name}": value for name, value in tensors_of(model).items()}
     if average is not None:
         arrays |= {f"average:{name}": value for name, value in tensors_of(average).items()}
@@ -120,7 +124,8 @@ def load_checkpoint(
         state.setdefault(int(index), {})[moment] = torch.from_numpy(value)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
-    if scaler.is_enabled():
+    # A training that began without scaling, on another device, starts with the usual scale.
+    if scaler.is_enabled() and "scaler" in arrays:
         scale, tracker = arrays["scaler"]
         scaler.load_state_dict(
             {**scaler.state_dict(), "scale": float(scale), "_growth_tracker": int(tracker)}
@@ -139,11 +144,6 @@ def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
         for name, value in arrays.items()
         if name.startswith(prefix)
     }
-
-
-def _scaler_values(scaler: torch.amp.GradScaler) -> tuple[float, float]:
-    state = scaler.state_dict()
-    return state.get("scale", 1.0), state.get("_growth_tracker", 0)
 
 
 def _form(tensor: torch.Tensor) -> str:

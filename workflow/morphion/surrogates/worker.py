@@ -17,10 +17,10 @@ from morphion.surrogates.stage import train
 def main(job_path: str, error_path: str) -> int:
     """Exit status of the rank; the first rank that fails writes its message."""
     job = json.loads(Path(job_path).read_text())
-    config = parse_config(job.pop("config"), source=job_path, folder=Path(job_path).parent)
     try:
+        config = parse_config(job.pop("config"), source=job_path, folder=Path(job_path).parent)
         train(config, **job)
-    except MorphionError as error:
+    except (MorphionError, OSError) as error:
         with suppress(FileExistsError), open(error_path, "x", encoding="utf-8") as file:
             file.write(str(error))
         return 2
