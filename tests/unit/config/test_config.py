@@ -62,6 +62,11 @@ def test_demo_configuration_keeps_the_papers_geometry():
     [
         ({"sed": 1}, r"test.yaml: sed: Extra inputs are not permitted"),
         ({"labels": {"lattice": 8}}, r"labels.lattice: .*greater than or equal to 16"),
+        ({"labels": {"max_hops": float("inf")}}, r"labels.max_hops: .*finite number"),
+        (
+            {"transport": {"model": "coverage-shell", "affinity": float("nan")}},
+            r"affinity: .*finite number",
+        ),
         ({"geometry": {"volume_fraction": 0.5}}, r"geometry.volume_fraction: .*less than 0.38"),
         (
             {"structures": {"chain_windows": [[9.0, 10.0]]}},

@@ -1,5 +1,7 @@
 """Currents between particles: Voronoi cells, conservation, and the tensor they carry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -151,6 +153,27 @@ def test_a_killed_part_continues_to_the_same_currents(config, dataset, tmp_path,
     )
     for name in one:
         np.testing.assert_array_equal(one[name].values, other[name].values)
+
+
+@pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
+def test_a_structure_whose_solution_stopped_short_has_no_currents(
+    config, dataset, tmp_path, monkeypatch
+):
+    solve_shard(config, dataset, 0, 0, 1, tmp_path / "whole.zarr")
+    plain, calls = shard_module.solve, []
+
+    def second_stops_short(*arguments, **options):
+        calls.append(arguments)
+        return replace(plain(*arguments, **options), converged=len(calls) != 2)
+
+    monkeypatch.setattr(shard_module, "solve", second_stops_short)
+    solve_shard(config, dataset, 0, 0, 1, tmp_path / "part.zarr")
+    whole, part = (
+        store.load(tmp_path / f"{name}.zarr", kind="currents") for name in ("whole", "part")
+    )
+    left = np.arange(whole.sizes["structure"]) != 1
+    np.testing.assert_array_equal(part.row.values, whole.row.values[left])
+    np.testing.assert_array_equal(part.current.values, whole.current.values[left])
 
 
 @pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")

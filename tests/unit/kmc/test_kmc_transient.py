@@ -5,12 +5,16 @@ import pytest
 from kmc_lattices import random_lattice, with_pocket
 from scipy.linalg import eigh
 
+from morphion.config.geometry import Geometry, Structures
+from morphion.config.transport import CoverageShell
 from morphion.exact import solve
 from morphion.exact.bonds import Bonds, components
 from morphion.kmc.engine import WalkRequest
 from morphion.kmc.engine_cpu import CpuEngine
-from morphion.kmc.transient import joined, relaxation, transient
+from morphion.kmc.transient import joined, on_finer, relaxation, transient
 from morphion.philox import stream_key
+from morphion.structures.families import generate
+from morphion.transport import rasterise
 from morphion.transport.lattice import Lattice
 
 
@@ -84,6 +88,24 @@ def test_lags_settle_later_for_smaller_shares_and_at_once_without_a_transient():
     np.testing.assert_allclose(decay, [0.1, 0.01, 0.001], rtol=0.05)
     ones = np.ones((16, 16, 16))
     assert transient(Lattice.from_fields(ones, ones, 1.0)).settled(1e-3, 1e-3) < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
+def test_a_coarse_lattice_tells_the_lag_of_a_fine_one():
+    geometry = Geometry(voxels=24, particles=3)
+    positions = generate(geometry, Structures(rsa=4, chain=0, gapped=0), 3, "rsa", 3)
+    structure = positions, geometry.box_length, geometry.diameter, CoverageShell(affinity=12.0)
+    lattices = {n: rasterise(*structure, n) for n in (18, 36, 45)}
+    coarse, fine = transient(lattices[18]), transient(lattices[45])
+    shares = 0.0015, 0.017
+    assert fine.settled(*shares) > 2.5 * coarse.settled(*shares)
+    found = on_finer(coarse, 18, lattices[36], 45)
+    assert found.settled(*shares) == pytest.approx(fine.settled(*shares), rel=0.1)
+    np.testing.assert_allclose(found.diffusivity, fine.diffusivity, rtol=0.15)
+    # What no longer conducts is slower, never infinitely slow; no axis becomes faster.
+    closed = Lattice(np.zeros_like(lattices[36].b), lattices[36].weight, lattices[36].spacing)
+    assert np.isfinite(on_finer(coarse, 18, closed, 45).times).all()
+    assert (on_finer(fine, 45, lattices[18], 45).times == fine.times).all()
 
 
 def test_isolated_site_and_lattice_that_does_not_conduct_have_a_transient():

@@ -162,6 +162,15 @@ def test_finished_chunks_survive_and_a_changed_identity_discards_them(tmp_path):
     assert not other.folder.exists()
 
 
+def test_the_marker_of_finished_chunks_is_written_once(tmp_path):
+    """Writing it again, onto a disk that is full by now, would cost the chunks."""
+    first = store.Partial(tmp_path / "labels.zarr", {"seed": 1})
+    before = (first.folder / "identity").stat()
+    again = store.Partial(tmp_path / "labels.zarr", {"seed": 1})
+    after = (again.folder / "identity").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
 def test_an_altered_attribute_is_noticed(tmp_path, data):
     path = tmp_path / "s.zarr"
     write(path, data)

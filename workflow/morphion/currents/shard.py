@@ -24,7 +24,8 @@ def solve_shard(
 ) -> None:
     """Solve part ``part`` of ``parts`` of the structures that joined a data set in ``round_``.
 
-    Structures whose labels are of no use are left out. Raises StoreError if the data set is not
+    Structures whose labels are of no use are left out, and those whose solution stopped short of
+    its residual. Raises StoreError if the data set is not
     sound.
     """
     names = ("positions", "round", "split_random")
@@ -44,6 +45,9 @@ def solve_shard(
                 found[k] = _solve(config, data, row)
                 partial.save(f"{row:06d}", found[k])
                 report.advance()
+    solved = np.array([entry["converged"].item() for entry in found], bool)
+    found = [entry for entry, of_use in zip(found, solved, strict=True) if of_use]
+    rows, positions = rows[solved], positions[solved]
     particles = data.sizes["particle"]
     sizes = {"current": (particles * (particles - 1) // 2, 3), "occupancy": (particles,)}
     arrays = {
@@ -68,8 +72,12 @@ def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:
     with muted():  # the labels' own log has what there is to say about the structure
         lattice = rasterise(positions, box_length, diameter, config.transport, n)
     solution = solve(lattice, config.currents.relative_residual, return_chi=True)
+    if not solution.converged:
+        reached = solution.relative_residual.max()
+        log(f"structure {row}: residual {reached:.1e}; without currents")
     nearest = nearest_particle(positions, box_length, n)
     return {
         "current": pair_currents(lattice, solution.chi, nearest, particles, diameter),
         "occupancy": occupancy(lattice, nearest, particles),
+        "converged": np.array(solution.converged),
     }

@@ -55,8 +55,9 @@ class CudaDevice:
 
     @cached_property
     def _errors(self) -> tuple[type[Exception], ...]:
-        # The errors of CUDA's runtime and driver are RuntimeErrors, and so is a missing NVRTC.
-        return (RuntimeError, self.xp.cuda.compiler.CompileException)
+        # The errors of CUDA's runtime and driver are RuntimeErrors, and so is a missing NVRTC;
+        # compiled kernels are kept in files.
+        return (RuntimeError, OSError, self.xp.cuda.compiler.CompileException)
 
     def launch(
         self, files: tuple[str, ...], kernel: str, blocks: int, threads: int, *arguments: Any
@@ -137,6 +138,8 @@ def choose(engine: str) -> CudaDevice | None:
         device = CudaDevice()
     except (ImportError, AttributeError) as error:  # the latter from a CuPy older than its NumPy
         reason = f"CuPy cannot be imported ({error})"
+    except OSError as error:
+        reason = f"CuPy cannot keep its kernels ({error}); set CUPY_CACHE_DIR to a folder of yours"
     except DeviceError as error:
         reason = str(error.__cause__ or error)
     else:

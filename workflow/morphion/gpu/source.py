@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1]
 ARCHITECTURES = ("sm_70", "sm_80", "sm_90")
 # No contraction into fused multiply-adds: engines must round alike.
 OPTIONS = ("--std=c++17", "--fmad=false")
-# CuPy adds this one to them, and it cannot be taken back: float32 numbers below the smallest normal
+# CuPy adds these to them. The first cannot be taken back: float32 numbers below the smallest normal
 # one become 0 on a device. Neither b nor pi of an open site is that small (transport/checks.py).
-ADDED_BY_CUPY = ("-ftz=true",)
+ADDED_BY_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 
 
 def join(files: tuple[str, ...]) -> str:

@@ -142,7 +142,9 @@ class GpuEngine:
         hops = [0] * len(jobs)
         total, done = sum(r.walkers * r.samples for r in requests), 0
         left = [_Part(i, 0, r.walkers) for i, r in enumerate(requests)]
-        limit = _SHARE * self.device.usable_memory()
+        # The table from which walkers draw their first site stays beside them.
+        starts = sum(table.summary.row_cumulative.nbytes for table, _ in jobs)
+        limit = max(_SHARE * self.device.usable_memory() - starts, 0)
         while left:
             parts, rest = _fitting(left, requests, limit, controlled)
             batch = [(jobs[p.job][0], requests[p.job].part(p.first, p.walkers)) for p in parts]

@@ -24,9 +24,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from morphion.exact import solve
 from morphion.exact.bonds import Bonds
 from morphion.transport.lattice import Lattice
 
+BYTES_PER_SITE = 150  # of the lattice that is solved
 _STEPS = 3
 _RESIDUAL = 1e-3
 _FLOOR = 1e-6  # of the bound without correlations: the least diffusivity that is told from zero
@@ -84,10 +86,34 @@ class Transient:
         return float(_LAGS[min(int(too_early.sum()), _LAGS.size - 1)])
 
 
+def on_finer(known: Transient, sites: int, finer: Lattice, target: int) -> Transient:
+    """A transient from a lattice of ``sites`` an edge, as on one of ``target`` sites.
+
+    A lattice that hardly resolves the edges of the shells conducts too well, and its transients are
+    as much too short: times grow as D along their axis falls. D is solved on a lattice ``finer``
+    than ``sites``; ln D is taken for linear in the square of the spacing from there to ``target``.
+    No axis is made faster.
+    """
+    h2, h2_finer, h2_target = 1 / sites**2, 1 / len(finer.b) ** 2, 1 / target**2
+    found = np.diagonal(solve(finer, _RESIDUAL).tensor)
+    # To three digits, as that of the coarser lattice.
+    fallen = [
+        max(float(f"{d:.2e}") / coarse, _FLOOR)
+        for d, coarse in zip(found, known.diffusivity, strict=True)
+    ]
+    slower = np.maximum(1.0, np.array(fallen) ** -((h2 - h2_target) / (h2 - h2_finer)))
+    return Transient(
+        known.diffusivity / slower,
+        known.times * slower[:, None],
+        known.weights / slower[:, None],
+        known.conducts,
+    )
+
+
 def transient(lattice: Lattice) -> Transient:
     """Transient of the cations on a lattice, good to a tenth in the lag at which it is small.
 
-    A lattice of the same structure that is just fine enough for its shells will do. With another
+    That of a coarser lattice of the same structure will do, see :func:`on_finer`. With another
     number of threads times and weights differ by rounding, some 1e-10, which the digits of
     ``diffusivity`` and the steps of ``settled`` absorb.
     """

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads, threading_layer
 
 from morphion.config.labels import Labels
 from morphion.config.transport import CoverageShell, Transport
@@ -23,7 +24,8 @@ from morphion.kmc.control import Control, control_variate
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.run import estimate_all
-from morphion.kmc.transient import Transient, transient
+from morphion.kmc.transient import BYTES_PER_SITE as TRANSIENT_BYTES_PER_SITE
+from morphion.kmc.transient import Transient, on_finer, transient
 from morphion.progress import log
 from morphion.transport import rasterise
 from morphion.transport.checks import require_memory, sites_for_shell
@@ -128,28 +130,40 @@ def _lattice(task, transport, labels, device):
     )
 
 
-def _planning_lattice(task, transport, labels):
-    """The coarsest lattice that the shells allow, on CPU cores: it tells the walk's lags."""
+def _planning_sites(task: Task, transport: Transport, labels: Labels) -> int:
+    """Sites an edge of the coarsest lattice that the shells allow."""
     sites = math.ceil(task.box_length)
     if isinstance(transport, CoverageShell):
         thickness = (transport.shell_radius - 0.5) * task.diameter
         sites = sites_for_shell(task.box_length, thickness)
-    sites = min(labels.lattice, max(sites, _FEWEST_SITES))
-    return rasterise(task.positions, task.box_length, task.diameter, transport, sites)
+    return min(labels.lattice, max(sites, _FEWEST_SITES))
 
 
-def _control(task, transport, labels, pool) -> Future[Control | None]:
+def _lags(task, transport, labels, submit) -> Future[Transient]:
+    """The transient that tells the walk's lags, found on CPU cores from coarser lattices."""
+    structure = task.positions, task.box_length, task.diameter, transport
+    sites = _planning_sites(task, transport, labels)
+    finer = min(labels.lattice, 2 * sites)
+    require_memory(sites, TRANSIENT_BYTES_PER_SITE, "the transient")
+    coarse = rasterise(*structure, sites)
+    if finer == sites:
+        return submit(transient, coarse)
+    require_memory(finer, 8 + BYTES_PER_SITE, "the transient")
+    with muted():  # of the label's own lattice the warning follows
+        fine = rasterise(*structure, finer)
+    return submit(lambda: on_finer(transient(coarse), sites, fine, labels.lattice))
+
+
+def _control(task, transport, labels, submit) -> Future[Control | None]:
     """The control variate, found on CPU cores."""
     if labels.control_variate is None:
-        nothing: Future[None] = Future()
-        nothing.set_result(None)
-        return nothing
+        return _at_once(lambda: None)
     box = task.box_length, task.diameter
     require_memory(labels.lattice, 8 + CONTROL_BYTES_PER_SITE, "the control variate")
     fine = rasterise(task.positions, *box, transport, labels.lattice)
     with muted():  # that of a lattice which resolves the shells poorly is one as well
         coarse = rasterise(task.positions, *box, transport, labels.control_variate)
-    return pool.submit(control_variate, fine, coarse)
+    return submit(control_variate, fine, coarse)
 
 
 def _solutions(tasks, transport, labels, device, tell) -> Iterator[Label]:
@@ -168,19 +182,15 @@ def _solutions(tasks, transport, labels, device, tell) -> Iterator[Label]:
 
 def _walks(tasks, transport, labels, device, tell) -> Iterator[Label]:
     engine = CpuEngine(get_num_threads()) if device is None else GpuEngine(device)
-    together = 1 if device is None else TOGETHER
-    if labels.control_variate is not None:
-        waiting = (8 + _VELOCITY_BYTES_PER_SITE) * labels.lattice**3
-        together = min(together, max(_WAITING_BYTES // waiting, 1))
-    ahead = 0 if device is None else together
-    with ThreadPoolExecutor(1) as pool:
+    together, ahead = 1, 0
+    if device is not None:
+        together = ahead = _together(tasks, transport, labels)
+    with _planner(device is not None) as submit:
         plans: deque[tuple[Future[Transient], Future[Control | None]]] = deque()
         done = 0
         while done < len(tasks):
             for task in tasks[done + len(plans) : done + together + ahead]:
-                with _named(task):
-                    lags = pool.submit(transient, _planning_lattice(task, transport, labels))
-                    plans.append((lags, _control(task, transport, labels, pool)))
+                plans.append(_planned(task, transport, labels, submit))
             group = list(zip(tasks[done : done + together], plans, strict=False))
             for label in _walked(group, engine, transport, labels, device, tell):
                 done += 1
@@ -188,20 +198,75 @@ def _walks(tasks, transport, labels, device, tell) -> Iterator[Label]:
                 yield label
 
 
+def _together(tasks, transport, labels) -> int:
+    """How many structures a GPU walks together while as many wait in the host's memory."""
+    waiting = 8 * max((_planning_sites(task, transport, labels) for task in tasks), default=1) ** 3
+    waiting *= 9  # and the lattice of twice as many sites an edge
+    if labels.control_variate is not None:
+        waiting += (8 + _VELOCITY_BYTES_PER_SITE) * labels.lattice**3
+    return min(TOGETHER, max(_WAITING_BYTES // (2 * waiting), 1))
+
+
+@contextmanager
+def _planner(ahead: bool) -> Iterator[Callable[..., Future]]:
+    """What computes plans: a thread of its own if they are made ``ahead``, or at once.
+
+    Threads that compiled loops share (Numba's workqueue, where there is no OpenMP) must not be
+    used from two threads.
+    """
+    threads = get_num_threads()  # starts them, so that their kind is known
+    if not ahead or threading_layer() == "workqueue":
+        yield _at_once
+        return
+    pool = ThreadPoolExecutor(1, initializer=set_num_threads, initargs=(threads,))
+    try:
+        yield pool.submit
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _at_once(function: Callable, *arguments: Any) -> Future:
+    done: Future = Future()
+    done.set_result(function(*arguments))
+    return done
+
+
+def _planned(task, transport, labels, submit):
+    """Lags and control variate of a structure; what is wrong with it is said at its turn."""
+    try:
+        with _named(task):
+            return _lags(task, transport, labels, submit), _control(task, transport, labels, submit)
+    except TransportError as error:
+        unusable: Future = Future()
+        unusable.set_exception(error)
+        return unusable, unusable
+
+
 def _walked(group, engine, transport, labels, device, tell) -> list[Label]:
-    """Labels of one or more of the first of a group: of as many as fit on the device together."""
+    """Labels of one or more of the first of a group: of as many as fit on the device together, and
+    of those before one that cannot be labelled."""
     prepared = []
     for task, (lags, control_) in group:
         tell(f"preparing {len(prepared) + 1} of {len(group)}")
         try:
+            known, found = lags.result(), control_.result()
             with _named(task):
-                found = control_.result()
                 lattice = engine.prepare(_lattice(task, transport, labels, device), found)
-        except DeviceMemoryError:
+        except (DeviceMemoryError, TransportError):
             if not prepared:
                 raise
             break
-        prepared.append((lattice, task.key, lags.result()))
+        prepared.append((lattice, task.key, known))
+    while True:
+        try:
+            return _estimates(prepared, engine, labels, tell)
+        except DeviceMemoryError:
+            if len(prepared) == 1:
+                raise
+            del prepared[len(prepared) // 2 :]
+
+
+def _estimates(prepared, engine, labels, tell) -> list[Label]:
     results = estimate_all(
         prepared,
         engine,

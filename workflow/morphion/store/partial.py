@@ -31,7 +31,10 @@ class Partial:
             log(f"{self.folder}: of another configuration or input; discarded")
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        marker.write_text(expected)
+        # Written once and whole: a marker cut off by a full disk would cost the chunks.
+        if not marker.is_file():
+            with atomic_file(marker) as scratch:
+                scratch.write_text(expected)
 
     def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays of a finished chunk; on disk whole or not at all."""

@@ -4,9 +4,9 @@ import math
 import warnings
 
 import numpy as np
-import psutil
 
 from morphion.errors import MorphionWarning, TransportError
+from morphion.memory import available_memory
 
 SMALLEST = 16
 _RESERVE = 0.95  # share of the available memory that a lattice may take
@@ -25,7 +25,7 @@ def require_sites(n: int) -> None:
 
 def require_memory(n: int, bytes_per_site: float, what: str) -> None:
     """Raise TransportError if n^3 sites of ``what`` do not fit in the memory available now."""
-    available = psutil.virtual_memory().available * _RESERVE
+    available = available_memory() * _RESERVE
     needed = bytes_per_site * n**3
     if needed > available:
         fits = int((available / bytes_per_site) ** (1 / 3))
