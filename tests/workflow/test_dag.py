@@ -185,3 +185,19 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     # splits.
     assert found["train"] == (networks - 1) + 6 * sizes + 1 + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1
+
+
+def test_on_slurm_trainings_ask_for_a_gpu_a_rank_and_times_are_taken_on_one(snakemake, tmp_path):
+    config = CONFIGS / "paper.yaml"
+    profile = CONFIGS.parent / "profiles/slurm"
+    result = snakemake(tmp_path, config, "--dry-run", "--workflow-profile", str(profile))
+    assert result.returncode == 0, result.stderr
+    described, gpus = (result.stdout + result.stderr).split("\n\n"), {}
+    for job in described:
+        if "rule train:" in job:
+            network = re.search(r"network=(\w+)", job)[1]
+            gpus[network] = int(re.search(r"\bgpu=(\d+)", job)[1])
+    networks = load_config(config).surrogates.networks
+    assert gpus == {name: network.training.ranks for name, network in networks.items()}
+    (timed,) = (job for job in described if "rule table_speed:" in job)
+    assert re.search(r"\bgpu=1\b", timed)
