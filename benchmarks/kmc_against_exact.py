@@ -22,15 +22,14 @@ from morphion.config.transport import CoverageShell
 from morphion.exact import solve
 from morphion.kmc import estimate
 from morphion.kmc.palette import quantised
-from morphion.kmc.transient import transient
+from morphion.labels.lags import lags
 from morphion.philox import stream_key
 from morphion.progress import progress
 from morphion.structures.families import FAMILIES, generate
-from morphion.transport import Lattice, rasterise
+from morphion.transport import rasterise
 
 GEOMETRY = Geometry()
 MIX = Structures()
-PLANNING = 56  # sites of the lattice that tells the lags, as in labels
 COMPONENTS = ("xx", "xy", "xz", "yy", "yz", "zz")
 COLUMNS = (
     *("seed", "lattice", "target", "family", "index", "exact", "palette_shift"),
@@ -41,18 +40,20 @@ COLUMNS = (
 )
 
 
-def lattice_of(family: str, index: int, n: int, seed: int) -> Lattice:
+def structure_of(family: str, index: int, seed: int) -> tuple:
+    """What ``rasterise`` and ``lags`` take of a structure."""
     positions = generate(GEOMETRY, MIX, seed, family, index)
-    return rasterise(positions, GEOMETRY.box_length, GEOMETRY.diameter, CoverageShell(), n)
+    return positions, GEOMETRY.box_length, GEOMETRY.diameter, CoverageShell()
 
 
 def compare(family: str, index: int, n: int, target: float, seed: int) -> dict:
     """One structure by both methods."""
-    lattice = lattice_of(family, index, n, seed)
+    structure = structure_of(family, index, seed)
+    lattice = rasterise(*structure, n)
     exact = solve(quantised(lattice), relative_residual=1e-5)
     shift = exact.diffusivity / solve(lattice, relative_residual=1e-5).diffusivity - 1
     begin = time.perf_counter()
-    known = transient(lattice_of(family, index, min(n, PLANNING), seed))
+    known = lags(*structure, n).result()
     planning = time.perf_counter() - begin
     key = stream_key(seed, "kmc-against-exact", family, index)
     walk = estimate(lattice, key, target_relative_error=target, max_hops=5e11, known=known)

@@ -27,12 +27,13 @@ from morphion.kmc import estimate
 from morphion.kmc.palette import quantised
 from morphion.kmc.plan import relative_intercept, shortest_lag
 from morphion.kmc.tables import walk_tables
-from morphion.kmc.transient import joined, relaxation, transient
+from morphion.kmc.transient import joined, relaxation
 from morphion.kmc.weights import LAGS_PER_WINDOW_START, slope_weights
+from morphion.labels.lags import lags
 from morphion.philox import stream_key
 from morphion.progress import progress
 from morphion.structures.families import enumerate_structures, generate
-from morphion.transport import Lattice, rasterise
+from morphion.transport import rasterise
 
 GEOMETRY = Geometry()
 MIX = Structures()
@@ -40,7 +41,6 @@ COMPACT = Structures(slab_width=(20.0, 24.0))
 SEED = 31
 DRAWN, DRAWN_COMPACT, SLOWEST = 450, 50, 20
 THREE_SLABS = 2  # index of the first gapped structure with gaps along all axes; every third has
-PLANNING = 56  # sites of the lattice that tells the lags, as in labels
 EVEN = [("rsa", 0), *(("chain", i) for i in range(8)), *(("gapped", i) for i in range(3))]
 SCARCE = 0.1  # of the hops that a label took
 STRUCTURE = ("family", "index")
@@ -60,12 +60,13 @@ LABELLED = (
 BIASED = (*STRUCTURE, "target", "bias_over_stderr", "worst_axis", "shortest_lag", "needed_lag")
 
 
-def lattice_of(family: str, index: int, n: int) -> Lattice:
+def structure_of(family: str, index: int) -> tuple:
+    """What ``rasterise`` and ``lags`` take of a structure."""
     if family == "compact":
         positions = generate(GEOMETRY, COMPACT, SEED, "gapped", THREE_SLABS + 3 * index)
     else:
         positions = generate(GEOMETRY, MIX, SEED, family, index)
-    return rasterise(positions, GEOMETRY.box_length, GEOMETRY.diameter, CoverageShell(), n)
+    return positions, GEOMETRY.box_length, GEOMETRY.diameter, CoverageShell()
 
 
 class Table:
@@ -96,7 +97,7 @@ def rank(table: Table, n: int, end: float) -> None:
     with progress("exact", len(drawn), "structures") as report:
         for family, index in drawn:
             if not table.has(family=family, index=index) and time.monotonic() < end:
-                found = solve(lattice_of(family, index, n), relative_residual=1e-4)
+                found = solve(rasterise(*structure_of(family, index), n), relative_residual=1e-4)
                 lowest = np.linalg.eigvalsh(found.tensor)[0]
                 table.add(
                     family=family,
@@ -119,8 +120,8 @@ def label(table: Table, structure: tuple[str, int], options, end: float) -> None
     seeds = [s for s in range(options.seeds) if not table.has(**name, budget="scarce", seed=s)]
     if not seeds:
         return
-    lattice = lattice_of(*structure, options.lattice)
-    known = transient(lattice_of(*structure, min(options.lattice, PLANNING)))
+    lattice = rasterise(*structure_of(*structure), options.lattice)
+    known = lags(*structure_of(*structure), options.lattice).result()
     exact = solve(quantised(lattice), relative_residual=1e-5)
     lowest = int(np.argmin(np.diagonal(exact.tensor)))
     for seed in seeds:
@@ -158,14 +159,14 @@ def bias(table: Table, structure: tuple[str, int], options) -> None:
     targets = [t for t in options.bias_targets if not table.has(**name, target=t)]
     if not targets:
         return
-    lattice = lattice_of(*structure, options.lattice)
+    lattice = rasterise(*structure_of(*structure), options.lattice)
     summary = walk_tables(lattice).summary
-    known = transient(lattice_of(*structure, min(options.lattice, PLANNING)))
+    known = lags(*structure_of(*structure), options.lattice).result()
     bonds = Bonds(quantised(lattice))
     chi = [bonds.solve(bonds.drift(axis)) for axis in range(3)]
     diffusivity = np.array([bonds.energy(chi[axis], axis) for axis in range(3)])
     truth = joined(diffusivity, [relaxation(bonds, x, 8, 1e-5) for x in chi])
-    lags = np.geomspace(1e2, 1e7, 2000)
+    times = np.geomspace(1e2, 1e7, 2000)
     for target in targets:
         tau = shortest_lag(summary, known, target)
         interval = tau / LAGS_PER_WINDOW_START
@@ -180,7 +181,7 @@ def bias(table: Table, structure: tuple[str, int], options) -> None:
             # The error of one component is sqrt(3) times that of their mean.
             worst_axis=np.max(found / diffusivity) / (math.sqrt(3) * target),
             shortest_lag=tau,
-            needed_lag=lags[np.argmax(truth.rate(lags).mean(axis=1) < enough)],
+            needed_lag=times[np.argmax(truth.rate(times).mean(axis=1) < enough)],
         )
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -90,13 +91,15 @@ def test_profile_asks_for_what_jobs_inside_slurm_need():
     blocks = [profile["default-resources"], *profile["set-resources"].values()]
     assert all(block["mem_mb"] >= 500 for block in blocks)  # Snakemake's own 300 MB, twice loaded
     assert all(block["runtime"] > 0 for block in blocks)
-    assert profile["set-resources"]["train"]["gpu"] == 4
+    ranks = profile["set-resources"]["train"]["gpu"]
+    for network, expected in (("paper-random", 4), ("rdf-256-random", 1), ("trees-by_run", 1)):
+        assert eval(ranks, {"wildcards": SimpleNamespace(network=network)}) == expected
     on_gpus = {
         rule: block
         for rule, block in profile["set-resources"].items()
         if block["slurm_partition"] == "gpu"
     }
-    assert set(on_gpus) == {"label", "train", "predict", "anneal"}
+    assert set(on_gpus) == {"label", "train", "predict", "anneal", "table_speed"}
     for block in on_gpus.values():
         assert "gres" not in block  # never together with gpu
         assert block["tasks_per_gpu"] == 0

@@ -117,9 +117,6 @@ def test_every_iteration_is_reported():
 
 
 def test_lattice_beyond_memory_is_refused_with_the_one_that_fits(monkeypatch):
-    class Memory:
-        available = 10_000_000
-
-    monkeypatch.setattr(checks.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(checks, "available_memory", lambda: 10_000_000)
     with pytest.raises(TransportError, match=r"lattice = 64: the exact solver needs 0\.0.*has 53"):
         solve(random_lattice(64, blocked=0.0))

@@ -129,10 +129,7 @@ def test_a_box_full_of_particles_is_an_error():
 
 
 def test_lattice_beyond_memory_is_refused_with_the_one_that_fits(structure, monkeypatch):
-    class Memory:
-        available = 8 * 100**3 / 0.95 * 1.0001
-
-    monkeypatch.setattr(checks.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(checks, "available_memory", lambda: 8 * 100**3 / 0.95 * 1.0001)
     with pytest.raises(TransportError, match=r"= 4000: .* needs 476\.8 GiB.* has 100 sites"):
         rasterise(structure, GEOMETRY.box_length, GEOMETRY.diameter, MODEL, 4000)
 

@@ -1,19 +1,17 @@
 """Labelling structures: rasterise, then walk or solve, on CPU cores or on a GPU."""
 
-import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numba import get_num_threads, set_num_threads, threading_layer
 
 from morphion.config.labels import Labels
-from morphion.config.transport import CoverageShell, Transport
+from morphion.config.transport import Transport
 from morphion.errors import DeviceMemoryError, MorphionWarning, TransportError, muted
 from morphion.exact import ExactSolution, solve
 from morphion.exact.solver_cpu import BYTES_PER_SITE
@@ -24,11 +22,11 @@ from morphion.kmc.control import Control, control_variate
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.run import estimate_all
-from morphion.kmc.transient import BYTES_PER_SITE as TRANSIENT_BYTES_PER_SITE
-from morphion.kmc.transient import Transient, on_finer, transient
+from morphion.kmc.transient import Transient
+from morphion.labels.lags import at_once, lags, planning_sites
 from morphion.progress import log
 from morphion.transport import rasterise
-from morphion.transport.checks import require_memory, sites_for_shell
+from morphion.transport.checks import require_memory
 
 # Peak of the lattice and then the walk's tables or the solver's vectors; kmc measured at 200^3.
 _BYTES_PER_SITE = {"kmc": 44, "exact": 8 + BYTES_PER_SITE}
@@ -38,7 +36,6 @@ _VELOCITY_BYTES_PER_SITE = 12  # of a control variate, beside the walk's tables
 TOGETHER = 64
 # Lattices and velocities of control variates that wait in the host's memory for a GPU.
 _WAITING_BYTES = 4 << 30
-_FEWEST_SITES = 16  # of any lattice
 
 
 @dataclass(frozen=True)
@@ -130,34 +127,15 @@ def _lattice(task, transport, labels, device):
     )
 
 
-def _planning_sites(task: Task, transport: Transport, labels: Labels) -> int:
-    """Sites an edge of the coarsest lattice that the shells allow."""
-    sites = math.ceil(task.box_length)
-    if isinstance(transport, CoverageShell):
-        thickness = (transport.shell_radius - 0.5) * task.diameter
-        sites = sites_for_shell(task.box_length, thickness)
-    return min(labels.lattice, max(sites, _FEWEST_SITES))
-
-
 def _lags(task, transport, labels, submit) -> Future[Transient]:
-    """The transient that tells the walk's lags, found on CPU cores from coarser lattices."""
-    structure = task.positions, task.box_length, task.diameter, transport
-    sites = _planning_sites(task, transport, labels)
-    finer = min(labels.lattice, 2 * sites)
-    require_memory(sites, TRANSIENT_BYTES_PER_SITE, "the transient")
-    coarse = rasterise(*structure, sites)
-    if finer == sites:
-        return submit(transient, coarse)
-    require_memory(finer, 8 + BYTES_PER_SITE, "the transient")
-    with muted():  # of the label's own lattice the warning follows
-        fine = rasterise(*structure, finer)
-    return submit(lambda: on_finer(transient(coarse), sites, fine, labels.lattice))
+    structure = task.positions, task.box_length, task.diameter
+    return lags(*structure, transport, labels.lattice, submit)
 
 
 def _control(task, transport, labels, submit) -> Future[Control | None]:
     """The control variate, found on CPU cores."""
     if labels.control_variate is None:
-        return _at_once(lambda: None)
+        return at_once(lambda: None)
     box = task.box_length, task.diameter
     require_memory(labels.lattice, 8 + CONTROL_BYTES_PER_SITE, "the control variate")
     fine = rasterise(task.positions, *box, transport, labels.lattice)
@@ -200,7 +178,10 @@ def _walks(tasks, transport, labels, device, tell) -> Iterator[Label]:
 
 def _together(tasks, transport, labels) -> int:
     """How many structures a GPU walks together while as many wait in the host's memory."""
-    waiting = 8 * max((_planning_sites(task, transport, labels) for task in tasks), default=1) ** 3
+    sites = (
+        planning_sites(task.box_length, task.diameter, transport, labels.lattice) for task in tasks
+    )
+    waiting = 8 * max(sites, default=1) ** 3
     waiting *= 9  # and the lattice of twice as many sites an edge
     if labels.control_variate is not None:
         waiting += (8 + _VELOCITY_BYTES_PER_SITE) * labels.lattice**3
@@ -216,19 +197,13 @@ def _planner(ahead: bool) -> Iterator[Callable[..., Future]]:
     """
     threads = get_num_threads()  # starts them, so that their kind is known
     if not ahead or threading_layer() == "workqueue":
-        yield _at_once
+        yield at_once
         return
     pool = ThreadPoolExecutor(1, initializer=set_num_threads, initargs=(threads,))
     try:
         yield pool.submit
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _at_once(function: Callable, *arguments: Any) -> Future:
-    done: Future = Future()
-    done.set_result(function(*arguments))
-    return done
 
 
 def _planned(task, transport, labels, submit):
@@ -246,10 +221,10 @@ def _walked(group, engine, transport, labels, device, tell) -> list[Label]:
     """Labels of one or more of the first of a group: of as many as fit on the device together, and
     of those before one that cannot be labelled."""
     prepared = []
-    for task, (lags, control_) in group:
+    for task, (known_, control_) in group:
         tell(f"preparing {len(prepared) + 1} of {len(group)}")
         try:
-            known, found = lags.result(), control_.result()
+            known, found = known_.result(), control_.result()
             with _named(task):
                 lattice = engine.prepare(_lattice(task, transport, labels, device), found)
         except (DeviceMemoryError, TransportError):

@@ -8,6 +8,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+# Of gradients in float16. The periodic network's allow 32 on the study's data, where torch's usual
+# 65536 would skip the first eleven steps; it doubles every 2000 steps that do not overflow.
+_FIRST_SCALE = 1024.0
+
 
 def strict_float32() -> None:
     """Let GPUs convolve float32 as such, not rounded to 10 bits (TF32) as is their default.
@@ -37,6 +41,14 @@ def reproducible(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def half_precision(device: torch.device) -> torch.dtype:
+    """The type of 16 bits that a device computes with: GPUs before compute capability 8.0 (V100)
+    would emulate bfloat16."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return torch.float16
+    return torch.bfloat16
+
+
 class Precision:
     """Mixed precision: bfloat16, or float16 with scaling on GPUs that would emulate it.
 
@@ -46,13 +58,10 @@ class Precision:
 
     def __init__(self, device: torch.device, choice: str):
         self._device, self._dtype = device.type, None
-        if device.type == "cuda" and choice != "float32":
-            # Before compute capability 8.0 bfloat16 is emulated.
-            native = torch.cuda.get_device_capability(device) >= (8, 0)
-            self._dtype = torch.bfloat16 if native else torch.float16
-        elif choice == "mixed":
-            self._dtype = torch.bfloat16
-        self.scaler = torch.amp.GradScaler(self._device, enabled=self._dtype == torch.float16)
+        if choice == "mixed" or (choice == "auto" and device.type == "cuda"):
+            self._dtype = half_precision(device)
+        scaled = self._dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self._device, init_scale=_FIRST_SCALE, enabled=scaled)
 
     def autocast(self) -> AbstractContextManager:
         """Context of a forward pass."""
