@@ -37,10 +37,6 @@ class Held(torch.Tensor):
     def __init__(self, values: torch.Tensor):
         self.values = values
 
-    def tolist(self):
-        """As of any tensor; torch refuses it to subclasses."""
-        return self.values.tolist()
-
     def __repr__(self):
         return f"Held({self.values})"
 

@@ -16,6 +16,7 @@ from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.build import build
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.model import read_tensors
+from morphion.surrogates.parallel import choose_device
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +215,29 @@ def test_a_network_of_small_operators_takes_one_thread_and_gives_the_others_back
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_memory_that_does_not_suffice_is_said(periodic, positions, monkeypatch):
+    surrogate = Surrogate.load(periodic, "cpu")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(surrogate._model, "forward", full)
+    with pytest.raises(SurrogateError, match=r"cpu has too little memory left .*'periodic' and 2 "):
+        surrogate.predict(positions[:2], BOX, DIAMETER)
+
+
+def test_a_gpu_that_pytorch_has_no_code_for_is_not_used(monkeypatch, capsys):
+    def missing(*_, device):
+        if device.type == "cuda":
+            raise RuntimeError("no kernel image is available for execution on the device\nhints")
+        return ones(1)
+
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", missing)
+    assert choose_device().type == "cpu"
+    assert "cannot use cuda (no kernel image is available" in capsys.readouterr().err
+    with pytest.raises(SurrogateError, match=r"'cuda:0': PyTorch .* cannot use cuda:0 \(no kernel"):
+        choose_device("cuda:0")

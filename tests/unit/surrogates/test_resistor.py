@@ -114,7 +114,7 @@ def test_currents_and_occupancies_of_its_own_cost_a_network_nothing(network):
     graph = graph_of(make_positions(3))
     flow = network.flow(graph)
     tensor = flow.tensor.detach()
-    particles = int(graph.shape[1])
+    particles = graph.shape[1]
     first, second = np.triu_indices(particles, 1)
     place = torch.zeros((particles, particles), dtype=torch.int64)
     place[first, second] = torch.arange(len(first))
@@ -186,7 +186,7 @@ def test_third_particles_that_are_kept_are_those_found_anew(dataset):
     rows = np.array([1, 7, 4])
     kept, found = inputs.batch(rows, 1), graph_of(data.positions[rows])
     for one, other in zip(kept, found, strict=True):
-        assert torch.equal(one, other)
+        np.testing.assert_array_equal(one, other)
 
 
 def test_cubic_harmonics_average_to_nothing_and_reach_one():

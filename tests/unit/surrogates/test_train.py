@@ -23,18 +23,10 @@ from surrogate_cases import (
 from morphion.config import dump_config
 from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
-from morphion.store import Partial
 from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
 from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
-from morphion.surrogates.state import (
-    Position,
-    load_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-    tensors_of,
-)
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
@@ -169,22 +161,6 @@ def test_sigterm_while_validating_saves_and_the_training_resumes(
     for row in history(tmp_path / "resumed"):
         assert float(row["samples_per_second"]) > 0
         assert 0 < float(row["loader_share"]) < 1
-
-
-@pytest.mark.parametrize(("saved", "restored"), [(None, 65536.0), (8.0, 8.0)])
-def test_a_scale_of_gradients_is_kept_where_there_was_one(tmp_path, saved, restored):
-    model = torch.nn.Linear(2, 1)
-    optimiser = torch.optim.Adam(model.parameters())
-    before = torch.amp.GradScaler("cpu", init_scale=saved or 1.0, enabled=saved is not None)
-    before.scale(model(torch.ones(1, 2)).sum()).backward()
-    before.step(optimiser)
-    before.update()
-    partial = Partial(tmp_path / "model", {})
-    save_checkpoint(partial, Position(), model, None, tensors_of(model), optimiser, before)
-    after = torch.amp.GradScaler("cpu")
-    kept = read_checkpoint(partial)
-    load_checkpoint(kept, model, None, torch.optim.Adam(model.parameters()), after, where="here")
-    assert after.get_scale() == restored
 
 
 def test_weights_start_anew_each_round_and_for_each_split(tmp_path, dataset):

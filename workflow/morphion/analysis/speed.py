@@ -13,6 +13,7 @@ from morphion.config import Config
 from morphion.errors import StoreError
 from morphion.provenance import hardware
 from morphion.surrogates import Surrogate
+from morphion.surrogates.parallel import choose_device
 
 _BATCHES = (1, 64)
 _REPEATS = 7
@@ -39,7 +40,7 @@ def speed_table(dataset: Path, models: Mapping[str, Path], config: Config, outpu
         "label_method": config.labels.method,
         "lattice": config.labels.lattice,
     }
-    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    devices = ("cpu", "cuda") if choose_device().type == "cuda" else ("cpu",)
     table = [
         {"network": name, "device": device} | times | label | _where(device)
         for name, path in models.items()

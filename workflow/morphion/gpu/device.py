@@ -102,8 +102,9 @@ class CudaDevice:
         return int(array.data.ptr)
 
     def release(self) -> None:
-        """Give cached memory back to the device."""
+        """Give cached memory back to the device, and to the host what copies went through."""
         self.xp.get_default_memory_pool().free_all_blocks()
+        self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def usable_memory(self) -> int:
         """Bytes that new arrays can take."""

@@ -169,7 +169,7 @@ class Messages(Surrogate3D):
 
     def _start(self, graph: Graph) -> tuple[torch.Tensor, _Ways]:
         """u [B * N, 3, C] from the pairs of each particle, and the ways of the messages."""
-        structures, particles = graph.shape.tolist()
+        structures, particles = graph.shape
         distance, near = graph.distance[:, None], graph.near
         direction = (graph.separation / distance)[:, :, None]
         legendre = 1.5 * direction.square() - 0.5

@@ -61,12 +61,13 @@ def averaged(model: Surrogate3D, decay: float) -> AveragedModel:
     most a tenth of a short training (Polyak & Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
     """
 
-    def mean(before: torch.Tensor, now: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    def mean(before: list[torch.Tensor], now: list[torch.Tensor], count: torch.Tensor) -> None:
         steps = int(count)
         kept = min(decay, (1 + steps) / (_AVERAGE_WARM_UP + steps))
-        return torch.lerp(before, now, 1 - kept)
+        torch._foreach_lerp_(before, now, 1 - kept)
 
-    return AveragedModel(model, avg_fn=mean)
+    # Of all weights at once: a GPU is waited for only once.
+    return AveragedModel(model, multi_avg_fn=mean)
 
 
 class Loop:
@@ -130,6 +131,8 @@ class Loop:
         training, position = self._training, self._position
         first = self._ranks.is_first
         shown = progress("training", training.max_epochs, "epochs", position.epoch, first)
+        if self._ranks.count > 1:
+            self._settle_sums()
         with shown as report, self._listening():
             while not self._finished():
                 self._train_epoch()
@@ -191,6 +194,15 @@ class Loop:
                 warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
                 network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
         return torch.compile(network) if compile_ and device.type == "cuda" else network
+
+    def _settle_sums(self) -> None:
+        """Let DDP order its buckets, which it does after the first gradients: NCCL's order of a sum
+        depends on a weight's place, and a resumed training must not begin with another."""
+        rows = self._train_rows[: self._ranks.count][[self._ranks.rank]]
+        with self._precision.autocast():
+            errors = self._network(self._inputs.batch(rows, 0), self._targets(rows, 0.0))
+        errors.sum().backward()
+        self._optimiser.zero_grad(set_to_none=True)
 
     def _train_epoch(self) -> None:
         position, training = self._position, self._training

@@ -25,8 +25,7 @@ class Graph(NamedTuple):
     ``target``, ``source`` int64 [W] : the two pairs of a wedge, counted among the near ones; each
     wedge stands twice, seen from either
     ``cosine`` float32 [W] : of the angle between them
-    ``volume`` float32 [] : of the box
-    ``shape`` int64 [2] : B, N
+    ``volume`` : of the box; ``shape`` : B, N. Numbers, as a GPU would have to be waited for.
     """
 
     structure: torch.Tensor
@@ -39,8 +38,8 @@ class Graph(NamedTuple):
     target: torch.Tensor
     source: torch.Tensor
     cosine: torch.Tensor
-    volume: torch.Tensor
-    shape: torch.Tensor
+    volume: float
+    shape: tuple[int, int]
 
 
 def build_graph(
@@ -88,10 +87,9 @@ def build_graph(
         target,
         source,
         cosine.astype(np.float32),
-        np.array(box**3, dtype=np.float32),
-        np.array(positions.shape[:2], dtype=np.int64),
     )
-    return Graph(*(torch.from_numpy(array).to(device) for array in arrays))
+    tensors = (torch.from_numpy(array).to(device) for array in arrays)
+    return Graph(*tensors, volume=box**3, shape=positions.shape[:2])
 
 
 @njit(cache=True)

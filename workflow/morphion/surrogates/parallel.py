@@ -62,12 +62,18 @@ def inside_torchrun() -> bool:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """``auto``: the first CUDA device if there is one, else the CPU; or the device named.
+    """``auto``: the first CUDA device if it works, else the CPU; or the device named.
 
-    Raises SurrogateError for a device that is not there.
+    Raises SurrogateError for a device that is not there or does not work.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cpu"
+        if torch.cuda.is_available():
+            reason = _trouble(torch.device("cuda"))
+            if reason is None:
+                name = "cuda"
+            else:
+                log(f"networks run on CPU cores: {reason}")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -76,7 +82,19 @@ def choose_device(name: str = "auto") -> torch.device:
         ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SurrogateError(f"device = {name!r}: no CUDA device here; use auto or cpu")
+    reason = _trouble(device)
+    if reason is not None:
+        raise SurrogateError(f"device = {name!r}: {reason}")
     return device
+
+
+def _trouble(device: torch.device) -> str | None:
+    """Why a device cannot compute, None if it can: PyTorch may hold no code for a GPU it sees."""
+    try:
+        torch.ones(1, device=device).add_(1)
+    except RuntimeError as error:
+        return f"PyTorch {torch.__version__} cannot use {device} ({str(error).splitlines()[0]})"
+    return None
 
 
 @contextmanager
@@ -105,7 +123,7 @@ def ranks() -> Iterator[Ranks]:
                 "set surrogates.networks.*.training.ranks to at most their number"
             )
         torch.cuda.set_device(local)
-        device, backend = torch.device("cuda", local), "nccl"
+        device, backend = choose_device(f"cuda:{local}"), "nccl"
     else:
         device, backend = torch.device("cpu"), "gloo"
     distributed.init_process_group(backend, timeout=_PATIENCE)

@@ -41,12 +41,18 @@ def reproducible(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def half_precision(device: torch.device) -> torch.dtype:
-    """The type of 16 bits that a device computes with: GPUs before compute capability 8.0 (V100)
-    would emulate bfloat16."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """The type of 16 bits that a device computes with, None for none.
+
+    GPUs before compute capability 8.0 (V100) would emulate bfloat16. cuDNN 9.8 to 9.12 convolves
+    volumes of it wrongly, which PyTorch avoids since 2.9 (its issue 163539).
+    """
+    if device.type != "cuda":
+        return torch.bfloat16
+    if torch.cuda.get_device_capability(device) < (8, 0):
         return torch.float16
-    return torch.bfloat16
+    wrong = 90800 <= (torch.backends.cudnn.version() or 0) < 91300
+    return None if wrong and torch.__version__ < (2, 9) else torch.bfloat16
 
 
 class Precision:

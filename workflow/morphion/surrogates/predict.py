@@ -132,8 +132,15 @@ class Surrogate:
         starts = range(0, len(positions), self._batch)
         parts = (positions[start : start + self._batch] for start in starts)
         steady = reproducible(self._device)
-        with torch.inference_mode(), self._sees.threads(), steady:
-            return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
+        try:
+            with torch.inference_mode(), self._sees.threads(), steady:
+                return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
+        except torch.OutOfMemoryError as error:
+            raise SurrogateError(
+                f"{self._device} has too little memory left for network {self.network_name!r} and "
+                f"{min(self._batch, len(positions))} structures; other programs may hold some, and "
+                "on CPU cores (CUDA_VISIBLE_DEVICES set to nothing) it runs as well"
+            ) from error
 
     def _check(self, positions: np.ndarray, box_length: float, diameter: float) -> None:
         shape = np.shape(positions)

@@ -20,7 +20,7 @@ from morphion.surrogates.pairs import Graph, build_graph
 from morphion.surrogates.parallel import torch_threads
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
-_VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27}
+_VOXELS_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
 
 
 class Representation(ABC):

@@ -85,7 +85,7 @@ def fields(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
 
 def _factor(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
     """Cholesky factor float64 [B, N, N] of Kirchhoff's matrices."""
-    structures, particles = graph.shape.tolist()
+    structures, particles = graph.shape
     matrix = conductance.new_zeros((structures, particles, particles), dtype=torch.float64)
     first, second = graph.first % particles, graph.second % particles
     conductance = conductance.double()
@@ -105,7 +105,7 @@ def _factor(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
 def _drops(graph: Graph, factor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Differences float64 [E, 3] of the potentials at the ends of each pair, if the current
     ``source`` float64 [E, 3] of each enters at its first particle and leaves at its second."""
-    structures, particles = graph.shape.tolist()
+    structures, particles = graph.shape
     load = source.new_zeros((structures * particles, 3))
     load.index_add_(0, graph.first, source).index_add_(0, graph.second, -source)
     phi = torch.cholesky_solve(load.view(structures, particles, 3), factor).flatten(0, 1)
@@ -120,7 +120,7 @@ def dissipation(graph: Graph, conductance: torch.Tensor, field: torch.Tensor) ->
     """
     field = field.detach()
     power = conductance[:, None, None] * field[:, :, None] * field[:, None, :]
-    total = power.new_zeros((int(graph.shape[0]), 3, 3))
+    total = power.new_zeros((graph.shape[0], 3, 3))
     return total.index_add(0, graph.structure, power)
 
 
@@ -184,10 +184,10 @@ class Resistors(TensorNetwork):
             power, volume = 0.0, 0.0
             for inputs in batches:
                 graph = inputs()
-                conductance, _ = self._conductance(graph, int(graph.shape.prod()))
+                conductance, _ = self._conductance(graph, math.prod(graph.shape))
                 tensor = dissipation(graph, conductance, fields(graph, conductance))
                 power += float(tensor.diagonal(dim1=1, dim2=2).mean(1).sum())
-                volume += float(graph.volume * graph.shape[0])
+                volume += graph.volume * graph.shape[0]
             if power > 0:
                 self.solvent[0] = math.log(_SOLVENT * power / volume)
 
@@ -197,7 +197,7 @@ class Resistors(TensorNetwork):
 
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""
-        structures, particles = graph.shape.tolist()
+        structures, particles = graph.shape
         conductance, around = self._conductance(graph, structures * particles)
         field = fields(graph, conductance)
         power = dissipation(graph, conductance, field)
@@ -252,12 +252,12 @@ class Resistors(TensorNetwork):
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     """Squared errors of the currents [E, 3] of each structure over the squares of the exact ones,
     [B], whose pairs are all of a structure's: [B, P, 3]."""
-    particles = int(graph.shape[1])
+    particles = graph.shape[1]
     first, second = graph.first % particles, graph.second % particles
     # Place of (first, second), first < second, in the rows of the upper triangle.
     pair = first * (2 * particles - first - 3) // 2 + second - 1
     exact = exact[graph.structure, pair].to(current.dtype)
-    total = exact.new_zeros((int(graph.shape[0]), 2)).index_add(
+    total = exact.new_zeros((graph.shape[0], 2)).index_add(
         0,
         graph.structure,
         torch.stack(((current - exact).square().sum(1), exact.square().sum(1)), 1),

@@ -124,6 +124,11 @@ def load_checkpoint(
         state.setdefault(int(index), {})[moment] = torch.from_numpy(value)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+    # Laid out as the weights are, or Adam would go on by another path on a GPU.
+    for weights, moments in optimiser.state.items():
+        for name, moment in moments.items():
+            if moment.shape == weights.shape:
+                moments[name] = torch.empty_like(weights).copy_(moment)
     # A training that began without scaling, on another device, starts with the usual scale.
     if scaler.is_enabled() and "scaler" in arrays:
         scale, tracker = arrays["scaler"]
