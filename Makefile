@@ -28,7 +28,7 @@ SNAKEMAKE := snakemake --configfile $(CONFIG) $(if $(CORES),--cores $(CORES))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MPLBACKEND := Agg
 
-.PHONY: help install demo test lint format constraints clean
+.PHONY: help install demo test gpu lint format constraints clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -70,6 +70,14 @@ demo: $(INSTALLED)  ## Run CONFIG to its HTML report; does nothing where nothing
 
 test: $(INSTALLED)  ## Run every test that needs neither a GPU nor SLURM
 	python -m pytest -m "not gpu and not slurm" $(PYTEST)
+
+gpu: $(INSTALLED)  ## Test and measure this machine's GPU, in some ten minutes
+	python -m torch.utils.collect_env
+	python -m pytest -m gpu $(PYTEST)
+	python benchmarks/kmc_gpu.py
+	python benchmarks/exact.py --engine gpu --lattices 150 375
+	python benchmarks/surrogates.py
+	python benchmarks/surrogates.py --tiling
 
 lint: $(INSTALLED)  ## Check the style of Python and Snakemake files
 	ruff check

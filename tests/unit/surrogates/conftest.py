@@ -1,9 +1,28 @@
 """Fixtures of the surrogates' tests."""
 
 import pytest
+import torch
 from surrogate_cases import make_config, make_positions, write_dataset
+from torch_device import SimulatedDevice, simulated_device
 
 from morphion.surrogates import train
+
+try:
+    # Before any gradient: the first starts a thread for each device that torch knows then.
+    SIMULATED = simulated_device()
+except NotImplementedError as error:
+    SIMULATED, MISSING = None, str(error)
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """A device of torch's that is not the CPU, simulated on it while a test runs."""
+    if SIMULATED is None:
+        pytest.skip(MISSING)
+    # Views of its tensors have no version to count in inference mode.
+    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
+    with SimulatedDevice():
+        yield SIMULATED
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from surrogate_cases import (
     networks,
     train_killed_at,
 )
-from torch_device import SimulatedDevice, simulated_device
 
 from morphion.surrogates import Surrogate, parallel, precision, predict_dataset, train
 
@@ -18,17 +17,10 @@ NAMES = sorted(set(networks()) - {"trees"})  # scikit-learn grows those on CPU c
 
 
 @pytest.fixture
-def elsewhere(monkeypatch):
+def elsewhere(simulated, monkeypatch):
     """The simulated device, which trainings of a test choose."""
-    try:
-        device = simulated_device()
-    except NotImplementedError as error:
-        pytest.skip(str(error))
-    # Views of its tensors have no version to count in inference mode.
-    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)
-    monkeypatch.setattr(parallel, "choose_device", lambda: device)
-    with SimulatedDevice():
-        yield device
+    monkeypatch.setattr(parallel, "choose_device", lambda: simulated)
+    return simulated
 
 
 def test_what_is_left_on_the_host_is_an_error(elsewhere):

@@ -15,7 +15,6 @@ from numba import njit, prange
 # to about 1e-6.
 _TOLERANCE = 1e-3
 _MAX_ITERATIONS = 500
-_LOOK = 16  # iterations on a device between two looks at the residuals
 
 
 def dissipation(conductance: torch.Tensor) -> torch.Tensor:
@@ -37,52 +36,13 @@ def dissipation(conductance: torch.Tensor) -> torch.Tensor:
 def potentials(conductance: torch.Tensor) -> torch.Tensor:
     """Potentials float32 [B, 3, m, m, m] for unit fields along z, y and x, of mean about 0.
 
-    Conjugate gradients, preconditioned by the diagonal: compiled on CPU cores, where each
-    structure is one thread's, and by torch's operators elsewhere.
+    Conjugate gradients, preconditioned by the diagonal, compiled on CPU cores, where each structure
+    is one thread's. A GPU's conductances are fetched for it: by torch's operators an iteration is
+    some forty launches, which take longer than cores do to the end of a few structures.
     """
-    if conductance.device.type != "cpu":
-        return potentials_torch(conductance)
     phi = np.zeros(conductance.shape, np.float32)
-    _solve(conductance.detach().contiguous().numpy(), _TOLERANCE, _MAX_ITERATIONS, phi)
-    return torch.from_numpy(phi)
-
-
-def potentials_torch(conductance: torch.Tensor) -> torch.Tensor:
-    """As ``potentials``, on any device."""
-    below = torch.stack([conductance[:, a].roll(1, 1 + a) for a in range(3)], 1)
-    inverse = 1 / (conductance + below).sum(1, keepdim=True)
-    residual = conductance - below
-
-    def times(x: torch.Tensor) -> torch.Tensor:
-        product = x / inverse
-        for a in range(3):
-            product -= conductance[:, a, None] * x.roll(-1, 2 + a)
-            product -= below[:, a, None] * x.roll(1, 2 + a)
-        return product
-
-    def dot(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return (x * y).sum((2, 3, 4), keepdim=True, dtype=torch.float64)
-
-    phi = torch.zeros_like(conductance)
-    direction = inverse * residual
-    square = dot(residual, direction)
-    enough = _TOLERANCE**2 * square
-    for iteration in range(_MAX_ITERATIONS):
-        # Those that are done move no further.
-        going = square > enough
-        if iteration % _LOOK == 0 and not going.any():
-            break
-        product = times(direction)
-        curvature = dot(direction, product)
-        length = torch.where(going & (curvature > 0), square / curvature, 0.0).float()
-        phi += length * direction
-        residual = residual - length * product
-        scaled = inverse * residual
-        new = dot(residual, scaled)
-        turn = torch.where(going, new / square, 0.0).float()
-        direction = scaled + turn * direction
-        square = torch.where(going, new, square)
-    return phi
+    _solve(conductance.detach().cpu().contiguous().numpy(), _TOLERANCE, _MAX_ITERATIONS, phi)
+    return torch.from_numpy(phi).to(conductance.device)
 
 
 @njit(inline="always")
