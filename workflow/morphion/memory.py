@@ -44,7 +44,8 @@ def _left(folder: Path) -> Iterator[int]:
             most = (folder / limit).read_text().strip()
             if most == "max":
                 continue
-            statistics = dict(line.split() for line in (folder / "memory.stat").open())
+            lines = (folder / "memory.stat").read_text().splitlines()
+            statistics = dict(line.split() for line in lines)
             taken = int((folder / used).read_text()) - int(statistics.get(kept, 0))
         except (OSError, ValueError):  # not of this version, or not for us to read
             continue

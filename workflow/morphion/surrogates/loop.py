@@ -131,9 +131,9 @@ class Loop:
         training, position = self._training, self._position
         first = self._ranks.is_first
         shown = progress("training", training.max_epochs, "epochs", position.epoch, first)
-        if self._ranks.count > 1:
-            self._settle_sums()
         with shown as report, self._listening():
+            if self._ranks.count > 1:
+                self._settle_sums()
             while not self._finished():
                 self._train_epoch()
                 report.advance(note=self._note())
@@ -198,9 +198,9 @@ class Loop:
     def _settle_sums(self) -> None:
         """Let DDP order its buckets, which it does after the first gradients: NCCL's order of a sum
         depends on a weight's place, and a resumed training must not begin with another."""
-        rows = self._train_rows[: self._ranks.count][[self._ranks.rank]]
+        mine, _ = self._part(self._train_rows[: self._training.batch_size])
         with self._precision.autocast():
-            errors = self._network(self._inputs.batch(rows, 0), self._targets(rows, 0.0))
+            errors = self._network(self._inputs.batch(mine, 0), self._targets(mine, 0.0))
         errors.sum().backward()
         self._optimiser.zero_grad(set_to_none=True)
 
@@ -229,16 +229,19 @@ class Loop:
     def _total_steps(self) -> int:
         return self._steps * self._training.max_epochs
 
+    def _part(self, batch: np.ndarray) -> tuple[np.ndarray, float]:
+        """Rows of a global batch that are this rank's, and how much their errors count."""
+        mine = batch[self._ranks.rank :: self._ranks.count]
+        # DDP needs a gradient of every rank; that of one without rows counts nothing.
+        return (mine, 1.0) if len(mine) else (batch[:1], 0.0)
+
     def _step(self, batch: np.ndarray, step: int, watch: Stopwatch) -> tuple[float, bool]:
         """Sum of the losses of the global batch, and whether any rank was told to stop."""
         ranks = self._ranks
         rate = learning_rate(self._training.learning_rate, step, self._total_steps)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        mine, weight = batch[ranks.rank :: ranks.count], 1.0
-        if len(mine) == 0:
-            # DDP needs a gradient of every rank; this one's counts nothing.
-            mine, weight = batch[:1], 0.0
+        mine, weight = self._part(batch)
         watch.start()
         inputs = self._inputs.batch(mine, self._position.epoch)
         targets = self._targets(mine, step / self._total_steps)
