@@ -127,7 +127,7 @@ def load_checkpoint(
     # Laid out as the weights are, or Adam would go on by another path on a GPU.
     for weights, moments in optimiser.state.items():
         for name, moment in moments.items():
-            if moment.shape == weights.shape:
+            if moment.dim():  # the count of steps has none, and stays on the host
                 moments[name] = torch.empty_like(weights).copy_(moment)
     # A training that began without scaling, on another device, starts with the usual scale.
     if scaler.is_enabled() and "scaler" in arrays:
