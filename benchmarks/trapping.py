@@ -120,8 +120,9 @@ def label(table: Table, structure: tuple[str, int], options, end: float) -> None
     seeds = [s for s in range(options.seeds) if not table.has(**name, budget="scarce", seed=s)]
     if not seeds:
         return
-    lattice = rasterise(*structure_of(*structure), options.lattice)
-    known = lags(*structure_of(*structure), options.lattice).result()
+    given = structure_of(*structure)
+    lattice = rasterise(*given, options.lattice)
+    known = lags(*given, options.lattice).result()
     exact = solve(quantised(lattice), relative_residual=1e-5)
     lowest = int(np.argmin(np.diagonal(exact.tensor)))
     for seed in seeds:
@@ -159,9 +160,10 @@ def bias(table: Table, structure: tuple[str, int], options) -> None:
     targets = [t for t in options.bias_targets if not table.has(**name, target=t)]
     if not targets:
         return
-    lattice = rasterise(*structure_of(*structure), options.lattice)
+    given = structure_of(*structure)
+    lattice = rasterise(*given, options.lattice)
     summary = walk_tables(lattice).summary
-    known = lags(*structure_of(*structure), options.lattice).result()
+    known = lags(*given, options.lattice).result()
     bonds = Bonds(quantised(lattice))
     chi = [bonds.solve(bonds.drift(axis)) for axis in range(3)]
     diffusivity = np.array([bonds.energy(chi[axis], axis) for axis in range(3)])

@@ -127,11 +127,6 @@ def _lattice(task, transport, labels, device):
     )
 
 
-def _lags(task, transport, labels, submit) -> Future[Transient]:
-    structure = task.positions, task.box_length, task.diameter
-    return lags(*structure, transport, labels.lattice, submit)
-
-
 def _control(task, transport, labels, submit) -> Future[Control | None]:
     """The control variate, found on CPU cores."""
     if labels.control_variate is None:
@@ -210,7 +205,9 @@ def _planned(task, transport, labels, submit):
     """Lags and control variate of a structure; what is wrong with it is said at its turn."""
     try:
         with _named(task):
-            return _lags(task, transport, labels, submit), _control(task, transport, labels, submit)
+            structure = task.positions, task.box_length, task.diameter
+            known = lags(*structure, transport, labels.lattice, submit)
+            return known, _control(task, transport, labels, submit)
     except TransportError as error:
         unusable: Future = Future()
         unusable.set_exception(error)

@@ -67,29 +67,26 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises SurrogateError for a device that is not there or does not work.
     """
     if name == "auto":
-        name = "cpu"
-        if torch.cuda.is_available():
-            reason = _trouble(torch.device("cuda"))
-            if reason is None:
-                name = "cuda"
-            else:
-                log(f"networks run on CPU cores: {reason}")
+        reason = _trouble(torch.device("cuda"))
+        if reason is not None and torch.cuda.is_available():
+            log(f"networks run on CPU cores: {reason}")
+        return torch.device("cuda" if reason is None else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise SurrogateError(
             f"device = {name!r} is unknown; use auto, cpu, cuda or cuda:0"
         ) from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SurrogateError(f"device = {name!r}: no CUDA device here; use auto or cpu")
     reason = _trouble(device)
     if reason is not None:
-        raise SurrogateError(f"device = {name!r}: {reason}")
+        raise SurrogateError(f"device = {name!r}: {reason}; use auto or cpu")
     return device
 
 
 def _trouble(device: torch.device) -> str | None:
     """Why a device cannot compute, None if it can: PyTorch may hold no code for a GPU it sees."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device here"
     try:
         torch.ones(1, device=device).add_(1)
     except RuntimeError as error:
