@@ -164,10 +164,10 @@ def train_killed_at(at_step, monkeypatch, config, dataset, name, output):
     """Start a training that is killed before a step, and continue it."""
     step = Loop._step
 
-    def interrupted(self, batch, number, watch):
-        if number == at_step:
+    def interrupted(self, *arguments):
+        if self._step_number == at_step:
             raise Killed
-        return step(self, batch, number, watch)
+        return step(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", interrupted)

@@ -7,6 +7,7 @@ import torch
 from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.build import build
 from morphion.surrogates.fused import ActivePool
+from morphion.surrogates.patches import first_block
 
 
 def network(voxels, tiled):
@@ -45,6 +46,30 @@ def test_fused_blocks_predict_and_learn_as_torchs_operators(voxels, tiled):
     for name, gradient in gradients.items():
         difference = (fused_gradients[name] - gradient).norm() / gradient.norm()
         assert difference < 1e-4, name
+
+
+@pytest.mark.parametrize(
+    ("voxels", "copies"), [(16, 1), (19, 1), (7, 3), (6, 3), (8, 3), (5, 2), (4, 1), (1, 4)]
+)
+def test_first_block_by_a_product_is_that_of_torchs_operators(voxels, copies):
+    generator = torch.Generator().manual_seed(3)
+    convolution = torch.nn.Conv3d(1, 5, 3, padding=1, dtype=torch.float64)
+    for weights in convolution.parameters():
+        torch.nn.init.normal_(weights, generator=generator)
+    images = torch.rand((2, 1, voxels, voxels, voxels), generator=generator) < 0.3
+    empty, filled = (torch.tensor(value, dtype=torch.float64) for value in (-0.4, 2.5))
+    tiled = torch.where(images, filled, empty).repeat(1, 1, copies, copies, copies)
+    expected = torch.nn.functional.avg_pool3d(torch.relu(convolution(tiled)), 2)
+    arguments = (images.to(torch.uint8), convolution.weight, convolution.bias, empty, filled)
+    found = first_block(*arguments, copies)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(found.shape, generator=generator)
+    found, expected = (
+        torch.autograd.grad((field * weights).sum(), convolution.parameters())
+        for field in (found, expected)
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_bfloat16_changes_a_prediction_and_its_gradient_by_rounding_only():

@@ -115,10 +115,10 @@ def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
     train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
     step = Loop._step
 
-    def terminated(self, batch, number, watch):
-        if number == at_step:
+    def terminated(self, *arguments):
+        if self._step_number == at_step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, batch, number, watch)
+        return step(self, *arguments)
 
     monkeypatch.setattr(Loop, "_step", terminated)
     with pytest.raises(SystemExit) as stopped:
@@ -126,7 +126,7 @@ def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
     assert stopped.value.code == 143
     seen = []
     monkeypatch.setattr(
-        Loop, "_step", lambda self, b, number, w: seen.append(number) or step(self, b, number, w)
+        Loop, "_step", lambda self, *rest: seen.append(self._step_number) or step(self, *rest)
     )
     train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
     assert seen[0] == at_step + 1
@@ -153,7 +153,7 @@ def test_sigterm_while_validating_saves_and_the_training_resumes(
     assert len(calls) == 3
     seen, step = [], Loop._step
     monkeypatch.setattr(
-        Loop, "_step", lambda self, b, number, w: seen.append(number) or step(self, b, number, w)
+        Loop, "_step", lambda self, *rest: seen.append(self._step_number) or step(self, *rest)
     )
     train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
     assert seen[0] == 15  # the third epoch's five steps were not made again
@@ -239,11 +239,11 @@ def poison(monkeypatch, at_step):
     """Make a weight of every tensor NaN before a step."""
     step = Loop._step
 
-    def poisoned(self, batch, number, watch):
-        if number == at_step:
+    def poisoned(self, *arguments):
+        if self._step_number == at_step:
             for parameter in self._model.parameters():
                 parameter.data[(0,) * parameter.dim()] = float("nan")
-        return step(self, batch, number, watch)
+        return step(self, *arguments)
 
     monkeypatch.setattr(Loop, "_step", poisoned)
 

@@ -69,7 +69,7 @@ class _CellInputs:
 
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
         """Cells of ``rows``; nothing is augmented: the network is invariant."""
-        return self._cells[torch.from_numpy(rows).to(self._device)]
+        return self._cells[torch.from_numpy(rows).to(self._device, non_blocking=True)]
 
 
 def draw_cells(

@@ -130,4 +130,7 @@ class Inputs(Protocol):
         """Mean and standard deviation of each input over ``rows``; None: they need no scale."""
 
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor | Graph:
-        """Inputs of the structures ``rows``, augmented by ``epoch``, or as they are (None)."""
+        """Inputs of the structures ``rows``, augmented by ``epoch``, or as they are (None).
+
+        Does not wait for a GPU, which may still work on the batch before.
+        """

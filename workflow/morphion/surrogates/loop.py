@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from morphion.philox import generator
 from morphion.progress import progress
 from morphion.store import Partial
 from morphion.surrogates.data import Inputs, Labelled
-from morphion.surrogates.networks import Learner, Surrogate3D
+from morphion.surrogates.networks import Learner, Surrogate3D, Targets
+from morphion.surrogates.pairs import Graph
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import Precision, Stopwatch
 from morphion.surrogates.state import (
@@ -38,6 +40,16 @@ _FINAL_RATE = 0.01  # of the first; a cosine joins the two
 
 # Steps over which a running mean still forgets where it started faster than its decay says.
 _AVERAGE_WARM_UP = 10
+
+
+class _Batch(NamedTuple):
+    """A rank's part of a global batch of ``size`` structures; its errors count ``weight``."""
+
+    inputs: torch.Tensor | Graph
+    targets: Targets
+    weight: float
+    size: int
+
 
 OnStep = Callable[[int, float], None]
 OnEpoch = Callable[[tuple[float, ...]], None]
@@ -208,14 +220,15 @@ class Loop:
         position, training = self._position, self._training
         order = generator(*self._stream[:1], "order", *self._stream[1:], position.epoch)
         rows = order.permutation(self._train_rows)
+        size = training.batch_size
+        left = [rows[at : at + size] for at in range(position.batch * size, len(rows), size)]
         started, watch = time.monotonic(), Stopwatch(self._ranks.device)
         before, loaded = position.seconds, position.loading
         self._model.train()
-        while position.batch < self._steps:
-            step = position.epoch * self._steps + position.batch
-            first = position.batch * training.batch_size
-            batch = rows[first : first + training.batch_size]
-            loss, stop = self._step(batch, step, watch)
+        # None are left where a training was stopped after an epoch's last batch.
+        batch = self._load(left.pop(0), watch, ahead=0) if left else None
+        while batch is not None:
+            loss, stop, batch = self._step(batch, left, watch)
             position.loss_sum += loss
             position.batch += 1
             position.seconds = before + time.monotonic() - started
@@ -224,6 +237,11 @@ class Loop:
                 self._stop()
         position.loading = loaded + watch.loading
         self._close_epoch(started, before)
+
+    @property
+    def _step_number(self) -> int:
+        """Of the present step, counted from 0 over all epochs."""
+        return self._position.epoch * self._steps + self._position.batch
 
     @property
     def _total_steps(self) -> int:
@@ -235,37 +253,46 @@ class Loop:
         # DDP needs a gradient of every rank; that of one without rows counts nothing.
         return (mine, 1.0) if len(mine) else (batch[:1], 0.0)
 
-    def _step(self, batch: np.ndarray, step: int, watch: Stopwatch) -> tuple[float, bool]:
-        """Sum of the losses of the global batch, and whether any rank was told to stop."""
-        ranks = self._ranks
+    def _load(self, rows: np.ndarray, watch: Stopwatch, ahead: int) -> _Batch:
+        """This rank's part of a global batch, ``ahead`` steps after the present one."""
+        mine, weight = self._part(rows)
+        watch.start()
+        inputs = self._inputs.batch(mine, self._position.epoch)
+        targets = self._targets(mine, (self._step_number + ahead) / self._total_steps)
+        watch.loaded()
+        return _Batch(inputs, targets, weight, len(rows))
+
+    def _step(
+        self, batch: _Batch, left: list[np.ndarray], watch: Stopwatch
+    ) -> tuple[float, bool, _Batch | None]:
+        """Sum of the losses of the global batch, whether any rank was told to stop, and the batch
+        after it, taken from those left."""
+        ranks, position, step = self._ranks, self._position, self._step_number
         rate = learning_rate(self._training.learning_rate, step, self._total_steps)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        mine, weight = self._part(batch)
-        watch.start()
-        inputs = self._inputs.batch(mine, self._position.epoch)
-        targets = self._targets(mine, step / self._total_steps)
-        watch.loaded()
         with self._precision.autocast():
-            errors = self._network(inputs, targets)
-        loss = weight * errors.sum()
+            errors = self._network(batch.inputs, batch.targets)
+        loss = batch.weight * errors.sum()
         self._optimiser.zero_grad(set_to_none=True)
         # DDP averages gradients over ranks, of which one may hold more of the batch than another;
         # the errors are a mean over learners, each of which is to learn as it would alone.
         learners = len(self._optimiser.param_groups)
-        self._precision.backward(loss * (ranks.count * learners / len(batch)))
+        self._precision.backward(loss * (ranks.count * learners / batch.size))
+        # Meanwhile, while a GPU works on the gradients:
+        following = self._load(left.pop(0), watch, ahead=1) if left else None
         total, stops = ranks.sum([loss.item(), float(self._terminated)])
         if not math.isfinite(total):
             raise SurrogateError(
-                f"the loss is {total} in epoch {self._position.epoch}, batch "
-                f"{self._position.batch}: training diverged; {self._remedy()}"
+                f"the loss is {total} in epoch {position.epoch}, batch {position.batch}: training "
+                f"diverged; {self._remedy()}"
             )
         self._precision.step(self._optimiser, self._training.max_gradient)
         if self._average is not None:
             self._average.update_parameters(self._model)
         if ranks.is_first:
-            self._on_step(step, total / len(batch))
-        return float(total), bool(stops)
+            self._on_step(step, total / batch.size)
+        return float(total), bool(stops), following
 
     def _close_epoch(self, started: float, before: float) -> None:
         """Validate and keep; the epoch's part since ``started`` began ``before`` seconds into the

@@ -88,7 +88,7 @@ def build_graph(
         source,
         cosine.astype(np.float32),
     )
-    tensors = (torch.from_numpy(array).to(device) for array in arrays)
+    tensors = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
     return Graph(*tensors, volume=box**3, shape=positions.shape[:2])
 
 

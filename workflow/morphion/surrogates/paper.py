@@ -6,6 +6,9 @@ from torch import nn
 from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.fused import ActivePool, FirstBlock
 from morphion.surrogates.networks import Surrogate3D, dense
+from morphion.surrogates.patches import first_block
+
+_LAYERS = 3  # of a block
 
 
 class PaperCNN(Surrogate3D):
@@ -24,21 +27,28 @@ class PaperCNN(Surrogate3D):
         self.dense = dense(channels * edge**3, (block.neurons,))
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
+        if image.dtype != torch.uint8:
+            image = super()._standardised(image)
+            tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
+            return self.dense(self.blocks(tiled).flatten(1))
         # Binary images come as bytes.
-        if image.dtype == torch.uint8 and image.device.type == "cpu":
-            return self.dense(self._fused(image[:, 0]).flatten(1))
-        image = super()._standardised(image)
-        tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
-        return self.dense(self.blocks(tiled).flatten(1))
+        pooled = self._on_cores(image) if image.device.type == "cpu" else self._on_device(image)
+        return self.dense(pooled.flatten(1))
 
     def _standardised(self, inputs: torch.Tensor) -> torch.Tensor:
         """The inputs as they are: ``features`` standardises as suits them."""
         return inputs
 
-    def _fused(self, image: torch.Tensor) -> torch.Tensor:
+    def _on_cores(self, image: torch.Tensor) -> torch.Tensor:
         first, *others = (layer for layer in self.blocks if isinstance(layer, nn.Conv3d))
         empty, filled = (float((value - self.input_mean) / self.input_scale) for value in (0, 1))
-        field = FirstBlock.apply(image, first.weight, first.bias, empty, filled, self._copies)
+        field = FirstBlock.apply(image[:, 0], first.weight, first.bias, empty, filled, self._copies)
         for convolution in others:
             field = ActivePool.apply(convolution(field))
         return field
+
+    def _on_device(self, image: torch.Tensor) -> torch.Tensor:
+        first = self.blocks[0]
+        empty, filled = ((value - self.input_mean) / self.input_scale for value in (0, 1))
+        field = first_block(image, first.weight, first.bias, empty, filled, self._copies)
+        return self.blocks[_LAYERS:](field)

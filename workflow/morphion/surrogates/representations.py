@@ -175,7 +175,8 @@ class _ImageInputs:
         if epoch is not None and self._key is not None:
             moves = augmentation(self._key, epoch, rows, self._images.voxels)
             source = source_indices(*moves, self._images.voxels)
-        images = self._images.batch(torch.from_numpy(rows).to(self._device), source)
+        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
+        images = self._images.batch(chosen, source)
         return images.to(memory_format=self._format)
 
 
@@ -193,7 +194,8 @@ class _DescriptorInputs:
 
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
         """Descriptors [B, entries] float32; invariant, so that nothing is augmented."""
-        return self._values.index_select(0, torch.from_numpy(rows).to(self._device))
+        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
+        return self._values.index_select(0, chosen)
 
 
 class _PairInputs:
@@ -222,5 +224,6 @@ class _PairInputs:
             self._between.update(zip(rows.tolist(), parts, strict=True))
         elif self._pairs.between:
             held = np.concatenate([self._between[row] for row in rows.tolist()])
-            graph = graph._replace(between=torch.from_numpy(held).to(self._device))
+            between = torch.from_numpy(held).to(self._device, non_blocking=True)
+            graph = graph._replace(between=between)
         return graph

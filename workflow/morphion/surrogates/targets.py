@@ -23,7 +23,7 @@ class TargetsOf:
 
     def __call__(self, rows: np.ndarray, progress: float) -> Targets:
         """Targets of the structures ``rows``, int64 [B], after a share of the training."""
-        chosen = torch.from_numpy(rows).to(self._device)
+        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
         held = (self._diffusivity, self._tensor)
         diffusivity, tensor = (labels.index_select(0, chosen) for labels in held)
         return Targets(diffusivity, tensor, self._flows(chosen), progress)
