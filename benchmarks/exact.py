@@ -134,7 +134,7 @@ def main() -> None:
             iterations = " ".join(str(best.iterations[axis]) for axis in axes)
             mean = np.trace(best.tensor[: len(axes), : len(axes)]) / len(axes)
             print(
-                f"{case:16} {n:4d} {iterations:>12} {best.seconds:9.2f} {1e3 * per_iteration:8.1f}"
+                f"{case:16} {n:4d} {iterations:>12} {best.seconds:9.3f} {1e3 * per_iteration:8.1f}"
                 f" {100 * share:5.0f}% {memory_peak(device):9.2f} {mean:9.6f}",
                 flush=True,
             )

@@ -1,18 +1,22 @@
 """z = (D_kMC - D_exact) / stderr over structures of all families, and the cost of their labels.
 
     python benchmarks/kmc_against_exact.py [--structures 216] [--lattice 75] [--target 0.03]
+    python benchmarks/kmc_against_exact.py --engine gpu --lattice 375 --target 0.01 --at-once 64
 
 Both methods see the lattice of the walk's palette, so z must have mean 0 and standard deviation 1;
 what the palette itself changes is printed beside. Families take turns, and chain windows and
 numbers of slabs within them, so that any number of structures is an even draw. Each finished
 structure is a line of ``--csv``: a later call continues there, and one that ``--minutes`` ended
-prints what there is.
+prints what there is. A GPU needs the walkers of many structures ``--at-once``.
 """
 
 import argparse
 import csv
 import math
+import os
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +24,11 @@ import numpy as np
 from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.exact import solve
-from morphion.kmc import estimate
+from morphion.gpu import CudaDevice, choose
+from morphion.kmc.engine_cpu import CpuEngine
+from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.palette import quantised
+from morphion.kmc.run import estimate_all
 from morphion.labels.lags import lags
 from morphion.philox import stream_key
 from morphion.progress import progress
@@ -46,43 +53,71 @@ def structure_of(family: str, index: int, seed: int) -> tuple:
     return positions, GEOMETRY.box_length, GEOMETRY.diameter, CoverageShell()
 
 
-def compare(family: str, index: int, n: int, target: float, seed: int) -> dict:
-    """One structure by both methods."""
+@dataclass(frozen=True)
+class Compared:
+    """A structure whose walk is still to come."""
+
+    row: dict
+    tensor: np.ndarray
+    prepared: tuple
+
+
+def solved(
+    family: str, index: int, n: int, target: float, seed: int, device: CudaDevice | None
+) -> Compared:
+    """The exact part, and what the walk takes."""
     structure = structure_of(family, index, seed)
-    lattice = rasterise(*structure, n)
-    exact = solve(quantised(lattice), relative_residual=1e-5)
-    shift = exact.diffusivity / solve(lattice, relative_residual=1e-5).diffusivity - 1
+    lattice = rasterise(*structure, n, device)
+    exact = solve(quantised(rasterise(*structure, n)), relative_residual=1e-5, device=device)
+    unquantised = solve(lattice, relative_residual=1e-5, device=device)
     begin = time.perf_counter()
     known = lags(*structure, n).result()
-    planning = time.perf_counter() - begin
-    key = stream_key(seed, "kmc-against-exact", family, index)
-    walk = estimate(lattice, key, target_relative_error=target, max_hops=5e11, known=known)
-    tensor_z = ((walk.tensor - exact.tensor) / walk.tensor_stderr)[np.triu_indices(3)]
     row = {"seed": seed, "lattice": n, "target": target, "family": family, "index": index}
-    row |= {"exact": exact.diffusivity, "palette_shift": shift, "planning": planning}
-    row |= {f"z_{name}": z for name, z in zip(COMPONENTS, tensor_z, strict=True)}
-    return row | {name: getattr(walk, name) for name in COLUMNS if hasattr(walk, name)}
+    row |= {"exact": exact.diffusivity, "planning": time.perf_counter() - begin}
+    row |= {"palette_shift": exact.diffusivity / unquantised.diffusivity - 1}
+    key = stream_key(seed, "kmc-against-exact", family, index)
+    return Compared(row, exact.tensor, (engine_of(device).prepare(lattice), key, known))
 
 
-def measure(path: Path, chosen: list[tuple[str, int]], options) -> None:
+def engine_of(device: CudaDevice | None) -> CpuEngine | GpuEngine:
+    """The engine on a device, or on all cores."""
+    return CpuEngine(len(os.sched_getaffinity(0))) if device is None else GpuEngine(device)
+
+
+def walked(compared: list[Compared], target: float, device: CudaDevice | None) -> Iterator[dict]:
+    """Finished rows of structures that are walked together."""
+    prepared = [found.prepared for found in compared]
+    walks = estimate_all(prepared, engine_of(device), target_relative_error=target, max_hops=5e11)
+    for found, walk in zip(compared, walks, strict=True):
+        z = ((walk.tensor - found.tensor) / walk.tensor_stderr)[np.triu_indices(3)]
+        row = found.row | {f"z_{name}": value for name, value in zip(COMPONENTS, z, strict=True)}
+        yield row | {name: getattr(walk, name) for name in COLUMNS if hasattr(walk, name)}
+
+
+def measure(path: Path, chosen: list[tuple[str, int]], options, device: CudaDevice | None) -> None:
     """Append to ``path`` the structures that it lacks, until ``options.minutes`` have passed."""
-    case = (str(options.seed), str(options.lattice), str(options.target))
-    found = {(row["family"], int(row["index"])) for row in rows_of(path, case)}
+    case = (options.lattice, options.target, options.seed)
+    found = {
+        (row["family"], int(row["index"]))
+        for row in rows_of(path, (str(options.seed), str(options.lattice), str(options.target)))
+    }
+    left = [which for which in chosen if which not in found]
     end = time.monotonic() + 60 * options.minutes
     with (
         open(path, "a", newline="", encoding="utf-8") as file,
-        progress("labels", len(chosen), "structures") as report,
+        progress("labels", len(left), "structures") as report,
     ):
         table = csv.DictWriter(file, COLUMNS)
         if file.tell() == 0:
             table.writeheader()
-        for family, index in chosen:
-            if (family, index) not in found and time.monotonic() < end:
-                table.writerow(
-                    compare(family, index, options.lattice, options.target, options.seed)
-                )
-                file.flush()
-            report.advance()
+        for first in range(0, len(left), options.at_once):
+            if time.monotonic() >= end:
+                break
+            part = left[first : first + options.at_once]
+            compared = [solved(*which, *case, device) for which in part]
+            table.writerows(walked(compared, options.target, device))
+            file.flush()
+            report.advance(len(part))
 
 
 def rows_of(path: Path, case: tuple[str, str, str]) -> list[dict]:
@@ -150,9 +185,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=23)
     parser.add_argument("--csv", type=Path, default=Path("kmc_against_exact.csv"))
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no label beyond")
+    parser.add_argument("--at-once", type=int, default=1, help="structures walked together")
+    parser.add_argument("--engine", choices=("cpu", "gpu"), default="cpu")
     options = parser.parse_args()
     chosen = [(FAMILIES[k % len(FAMILIES)], k // len(FAMILIES)) for k in range(options.structures)]
-    measure(options.csv, chosen, options)
+    measure(options.csv, chosen, options, choose(options.engine))
     case = (str(options.seed), str(options.lattice), str(options.target))
     summarise([r for r in rows_of(options.csv, case) if (r["family"], int(r["index"])) in chosen])
 

@@ -8,6 +8,7 @@ from morphion.config.transport import CoverageShell
 from morphion.errors import DeviceMemoryError
 from morphion.exact import solve
 from morphion.kmc import engine_cpu, engine_gpu
+from morphion.kmc.control import Control
 from morphion.kmc.engine import WalkRequest
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
@@ -50,6 +51,19 @@ def test_walk_is_that_of_the_cpu_bit_for_bit(device, family, index, n):
     np.testing.assert_array_equal(found.displacements, expected.displacements)
     np.testing.assert_array_equal(found.hops, expected.hops)
     np.testing.assert_array_equal(found.next_sample, expected.next_sample)
+
+
+def test_integrals_of_a_control_are_those_of_the_cpu_bit_for_bit(device):
+    lattice = lattice_of("chain", 4, 75)
+    velocity = np.random.default_rng(1).normal(size=(lattice.n**3, 3)).astype(np.float32)
+    control = Control(np.eye(3), velocity)
+    tables = walk_tables(lattice, control)
+    request = WalkRequest(stream_key(1, "gpu"), 5, 300, 200 / tables.summary.hop_rate, 50)
+    prepared = GpuEngine(device).prepare(lattice, control)
+    found = engine_gpu.walk(device, prepared, request, launch_hops=2_000_000)
+    expected = engine_cpu.walk(tables, request, threads=4)
+    np.testing.assert_array_equal(found.displacements, expected.displacements)
+    np.testing.assert_array_equal(found.integrals, expected.integrals)
 
 
 def test_labels_of_a_batch_are_those_of_the_cpu_and_agree_with_the_exact_solver(device):

@@ -7,7 +7,7 @@ import torch
 from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.build import build
 from morphion.surrogates.fused import ActivePool
-from morphion.surrogates.patches import first_block
+from morphion.surrogates.patches import WindowProduct
 
 
 def network(voxels, tiled):
@@ -61,7 +61,7 @@ def test_first_block_by_a_product_is_that_of_torchs_operators(voxels, copies):
     tiled = torch.where(images, filled, empty).repeat(1, 1, copies, copies, copies)
     expected = torch.nn.functional.avg_pool3d(torch.relu(convolution(tiled)), 2)
     arguments = (images.to(torch.uint8), convolution.weight, convolution.bias, empty, filled)
-    found = first_block(*arguments, copies)
+    found = WindowProduct(voxels, copies)(*arguments)
     torch.testing.assert_close(found, expected)
     weights = torch.randn(found.shape, generator=generator)
     found, expected = (

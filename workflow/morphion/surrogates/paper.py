@@ -6,7 +6,7 @@ from torch import nn
 from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.fused import ActivePool, FirstBlock
 from morphion.surrogates.networks import Surrogate3D, dense
-from morphion.surrogates.patches import first_block
+from morphion.surrogates.patches import WindowProduct
 
 _LAYERS = 3  # of a block
 
@@ -24,6 +24,7 @@ class PaperCNN(Surrogate3D):
             layers += [nn.AvgPool3d(2)]
             channels, edge = filters, edge // 2
         self.blocks = nn.Sequential(*layers)
+        self.first = WindowProduct(voxels, self._copies)
         self.dense = dense(channels * edge**3, (block.neurons,))
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
@@ -48,7 +49,7 @@ class PaperCNN(Surrogate3D):
         return field
 
     def _on_device(self, image: torch.Tensor) -> torch.Tensor:
-        first = self.blocks[0]
+        convolution = self.blocks[0]
         empty, filled = ((value - self.input_mean) / self.input_scale for value in (0, 1))
-        field = first_block(image, first.weight, first.bias, empty, filled, self._copies)
+        field = self.first(image, convolution.weight, convolution.bias, empty, filled)
         return self.blocks[_LAYERS:](field)

@@ -6,17 +6,16 @@ activations of all filters at the window's 2^3 voxels. On a repeated image most 
 same voxels as another: each that differs is worked out once.
 """
 
-import functools
 import itertools
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 _REACH = np.arange(-1, 3)  # voxels that window w looks at, from voxel 2 w on
 
 
-@functools.cache
 def _windows(voxels: int, copies: int) -> tuple[np.ndarray, tuple[slice, ...]]:
     """Windows along an edge: the voxels of each that differs, int64 [P, 4], where ``voxels`` means
     none; and the runs of them of which the edge consists."""
@@ -31,38 +30,45 @@ def _windows(voxels: int, copies: int) -> tuple[np.ndarray, tuple[slice, ...]]:
     return seen[first[order]], tuple(runs)
 
 
-def first_block(
-    images: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    empty: torch.Tensor,
-    filled: torch.Tensor,
-    copies: int,
-) -> torch.Tensor:
-    """Convolution, ReLU and average pooling by 2, see ``morphion.surrogates.fused.FirstBlock``.
+class WindowProduct(nn.Module):
+    """Convolution, ReLU and average pooling by 2 of binary images of ``voxels`` along an edge, each
+    repeated ``copies`` times; see ``morphion.surrogates.fused.FirstBlock``."""
 
-    images uint8 [B, 1, n, n, n] of 0 and 1; ``empty`` and ``filled`` are scalars on the device.
-    Returns [B, F, m, m, m], m = copies n // 2, channels innermost, in the type that products have
-    there (``torch.autocast``).
-    """
-    seen, runs = _windows(images.shape[-1], copies)
-    count, filters, kind = len(seen), len(weight), images.device.type
-    half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    field = torch.where(images[:, 0] > 0, filled, empty).to(half)
-    field = functional.pad(field, (0, 1) * 3)  # the voxel that stands for none
-    at = torch.from_numpy(seen.ravel()).to(images.device, non_blocking=True)
-    for axis in (1, 2, 3):
-        field = field.index_select(axis, at)
-    field = field.view(-1, count, 4, count, 4, count, 4).permute(0, 1, 3, 5, 2, 4, 6)
-    found = functional.linear(field.reshape(-1, 64), *_product(weight, bias))
-    found = torch.relu_(found).view(-1, 8, filters).mean(1)
-    found = found.view(-1, count, count, count, filters)
-    for axis in (1, 2, 3):
-        # Slices, not indices: their gradients are summed in one order every time.
-        if len(runs) > 1:
-            parts = [found.narrow(axis, run.start, run.stop - run.start) for run in runs]
-            found = torch.cat(parts, axis)
-    return found.permute(0, 4, 1, 2, 3)
+    def __init__(self, voxels: int, copies: int):
+        super().__init__()
+        seen, self._runs = _windows(voxels, copies)
+        self.register_buffer("seen", torch.from_numpy(seen.ravel()), persistent=False)
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        empty: torch.Tensor,
+        filled: torch.Tensor,
+    ) -> torch.Tensor:
+        """Field [B, F, m, m, m], m = copies n // 2, channels innermost, in the type that products
+        have there (``torch.autocast``).
+
+        images uint8 [B, 1, n, n, n] of 0 and 1, which count as the scalars ``empty`` and
+        ``filled``; weight [F, 1, 3, 3, 3], bias [F].
+        """
+        count, kind = len(self.seen) // 4, images.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        field = torch.where(images[:, 0] > 0, filled, empty).to(half)
+        field = functional.pad(field, (0, 1) * 3)  # the voxel that stands for none
+        for axis in (1, 2, 3):
+            field = field.index_select(axis, self.seen)
+        field = field.view(-1, count, 4, count, 4, count, 4).permute(0, 1, 3, 5, 2, 4, 6)
+        found = functional.linear(field.reshape(-1, 64), *_product(weight, bias))
+        found = torch.relu_(found).view(-1, 8, len(weight)).mean(1)
+        found = found.view(-1, count, count, count, len(weight))
+        for axis in (1, 2, 3):
+            # Slices, not indices: their gradients are summed in one order every time.
+            if len(self._runs) > 1:
+                parts = [found.narrow(axis, r.start, r.stop - r.start) for r in self._runs]
+                found = torch.cat(parts, axis)
+        return found.permute(0, 4, 1, 2, 3)
 
 
 def _product(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
