@@ -71,11 +71,14 @@ demo: $(INSTALLED)  ## Run CONFIG to its HTML report; does nothing where nothing
 test: $(INSTALLED)  ## Run every test that needs neither a GPU nor SLURM
 	python -m pytest -m "not gpu and not slurm" $(PYTEST)
 
-gpu: $(INSTALLED)  ## Test and measure this machine's GPU, in some ten minutes
+gpu: $(INSTALLED)  ## Test and measure this machine's GPU, in some fifteen minutes
 	python -m torch.utils.collect_env
-	python -m pytest -m gpu $(PYTEST)
+	python -m pytest -m gpu -n 4 $(PYTEST)
 	python benchmarks/kmc_gpu.py
-	python benchmarks/exact.py --engine gpu --lattices 150 375
+	python benchmarks/exact.py --engine gpu --lattices 75 150 375
+	mkdir -p results
+	python benchmarks/kmc_against_exact.py --engine gpu --lattice 375 --target 0.01 \
+	  --structures 36 --at-once 36 --csv results/kmc_against_exact.csv
 	python benchmarks/surrogates.py
 	python benchmarks/surrogates.py --tiling
 

@@ -274,6 +274,27 @@ def test_a_long_tail_of_predictions_is_selected_uniformly(maximise):
     assert np.abs(beyond - (np.arange(5000) + 0.5) / 5000).max() < 1.8 / np.sqrt(5000)
 
 
+def test_a_logarithmic_scale_gives_small_predictions_their_share():
+    prediction = np.random.default_rng(3).uniform(0.02, 1, 200_000)
+    first = float(np.nextafter(prediction.max(), 2))
+    rows, table = choose_beyond(
+        prediction,
+        first,
+        900,
+        maximise=False,
+        bins=50,
+        on_short="fill",
+        random=np.random.default_rng(4),
+        scale="logarithmic",
+    )
+    assert (table.bin_selected == 18).all()
+    ratios = table.bin_start / table.bin_end
+    np.testing.assert_allclose(ratios, (first / prediction.min()) ** (1 / 50))
+    share = np.log(0.1 / prediction.min()) / np.log(first / prediction.min())
+    assert np.mean(prediction[rows] < 0.1) == pytest.approx(share, abs=0.02)
+    assert table.beyond.iloc[0] == 200_000
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(0, 300))
 def test_an_allocation_is_as_even_as_what_is_available_allows(available, asked):

@@ -42,10 +42,10 @@ def select(
     """Write the structures of a round's annealing that join the data, and a report.
 
     Of the maximisation, structures predicted above the data set's largest converged label,
-    uniform in prediction; of the minimisation, below the smallest; with ``anneal.selection`` all,
-    whatever their prediction. Each structure counts once, and none that the data set has. If
-    there are too few, ``anneal.on_short_selection`` decides: filled with the highest (lowest)
-    predictions that are left, or SelectionError.
+    uniform in prediction or its logarithm; of the minimisation, below the smallest; with
+    ``anneal.selection`` all, whatever their prediction. Each structure counts once, and none that
+    the data set has. If there are too few, ``anneal.on_short_selection`` decides: filled with the
+    highest (lowest) predictions that are left, or SelectionError.
 
     ``outputs`` are structure shards of equal size to within one, each a random mix; families are
     ``maximised`` and ``minimised``, the variant is the round, and the group names the run.
@@ -77,6 +77,7 @@ def select(
             asked,
             maximise=objective == "maximise",
             bins=config.anneal.selection_bins,
+            scale=config.anneal.selection_scale,
             on_short=config.anneal.on_short_selection,
             random=generator(config.seed, "select", round_, objective),
         )
@@ -129,19 +130,23 @@ def choose_beyond(
     bins: int,
     on_short: str,
     random: np.random.Generator,
+    scale: str = "linear",
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Rows of ``prediction`` (D*, float64 [E]) beyond a threshold, uniform in prediction.
+    """Rows of ``prediction`` (D*, float64 [E], > 0) beyond a threshold, uniform in prediction.
 
-    ``bins`` equal bins span the range from the threshold to the best prediction; each gives
-    equally many, picked at random, and what a bin lacks is shared among the others. If fewer than
-    ``asked`` lie beyond: all of them and the next best (``on_short`` fill), or SelectionError.
+    ``bins`` equal bins of the prediction, or of its logarithm (``scale`` logarithmic), span the
+    range from the threshold to the best prediction; each gives equally many, picked at random, and
+    what a bin lacks is shared among the others. If fewer than ``asked`` lie beyond: all of them
+    and the next best (``on_short`` fill), or SelectionError.
 
     Returns the rows in ascending order, and a table with one row for each bin: asked, beyond,
     filled, threshold, best, and the bin's bounds, available and selected structures.
     """
     sign = 1.0 if maximise else -1.0
-    gain = sign * (prediction - threshold)
-    beyond, best = np.flatnonzero(gain > 0), float(prediction[np.argmax(gain)])
+    measure, back = (np.log, np.exp) if scale == "logarithmic" else (_same, _same)
+    gain = sign * (measure(prediction) - measure(threshold))
+    is_beyond = sign * (prediction - threshold) > 0
+    beyond, best = np.flatnonzero(is_beyond), float(prediction[np.argmax(gain)])
     edges = np.linspace(0, max(gain.max(), 0), bins + 1)
     place = np.clip(np.searchsorted(edges, gain[beyond], side="right") - 1, 0, bins - 1)
     available = np.bincount(place, minlength=bins)
@@ -151,7 +156,7 @@ def choose_beyond(
         for number, take in enumerate(takes)
     ]
     lacking = max(0, asked - len(beyond))
-    rest = np.flatnonzero(gain <= 0)
+    rest = np.flatnonzero(~is_beyond)
     nearest = rest[np.argsort(-gain[rest], kind="stable")][:lacking]
     if lacking:
         found = _found(len(beyond), asked, threshold, best, maximise)
@@ -170,13 +175,17 @@ def choose_beyond(
             "filled": len(nearest),
             "threshold": threshold,
             "best": best,
-            "bin_start": threshold + sign * edges[:-1],
-            "bin_end": threshold + sign * edges[1:],
+            "bin_start": back(measure(threshold) + sign * edges[:-1]),
+            "bin_end": back(measure(threshold) + sign * edges[1:]),
             "bin_available": available,
             "bin_selected": takes,
         }
     )
     return np.sort(np.concatenate([*rows, nearest])), table if len(beyond) else table[:1]
+
+
+def _same(values):
+    return values
 
 
 def _threshold(config: Config, objective: str, labelled: Labelled, prediction: np.ndarray) -> float:

@@ -35,7 +35,12 @@ class Anneal(Block):
     selection_bins: int = Field(
         50,
         ge=1,
-        description="equal-width bins of the prediction, drawn from evenly",
+        description="equal-width bins of the prediction or its logarithm, drawn from evenly",
+    )
+    selection_scale: Literal["linear", "logarithmic"] = Field(
+        "linear",
+        description="what the bins are equally wide in: the prediction, as in the paper, or its "
+        "logarithm, which gives small D* their share",
     )
     on_short_selection: Literal["fill", "error"] = Field(
         "fill",
