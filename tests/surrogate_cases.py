@@ -11,6 +11,7 @@ from morphion import store
 from morphion.config import Config
 from morphion.config.surrogates import (
     DenseNetwork,
+    DenseTraining,
     GraphNetwork,
     GraphTraining,
     PaperNetwork,
@@ -78,6 +79,7 @@ def write_dataset(path, positions, diffusivity=None):
 def networks(training=TRAINING):
     """One small network of each kind."""
     dense = training.model_copy(update={"augment": False})
+    at_once = DenseTraining(**dense.model_dump())
     on_pairs = {**dense.model_dump(), "precision": "float32"}
     return {
         "periodic": PeriodicNetwork(
@@ -94,7 +96,7 @@ def networks(training=TRAINING):
             kind="paper", tiled=True, filters=(1, 1, 2, 2), neurons=4, training=training
         ),
         "nearest_distance": DenseNetwork(
-            kind="dense", descriptor="nearest-distance", neurons=(16,), training=dense
+            kind="dense", descriptor="nearest-distance", neurons=(16,), training=at_once
         ),
         "resistor": ResistorNetwork(
             kind="resistor",
@@ -123,7 +125,7 @@ def networks(training=TRAINING):
             training=TreesTraining(max_iterations=60, min_samples_leaf=5),
         ),
         "rdf": DenseNetwork(
-            kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=dense
+            kind="dense", descriptor="rdf", max_distance=18, neurons=(16,), training=at_once
         ),
     }
 

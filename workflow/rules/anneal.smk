@@ -45,7 +45,7 @@ for round_ in PLAN.rounds()[:-1]:
             ENVIRONMENT
         params:
             config=PATHS.config(),
-            depends=depends_on("anneal"),
+            depends=digest([RUN.seed, RUN.anneal.selecting()]),
             round=round_,
             annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
         shell:
@@ -70,7 +70,7 @@ rule evaluation_sample:
         ENVIRONMENT
     params:
         config=PATHS.config(),
-        depends=depends_on("anneal"),
+        depends=digest([RUN.seed, RUN.anneal.evaluation_sample]),
         round=PLAN.last_round,
         annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
     shell:

@@ -16,19 +16,23 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("costs")
     write_dataset(folder / "d.zarr", make_positions())
     config = make_config(folder, max_epochs=1)
-    for name in ("nearest_distance", "resistor-16"):
+    for name in ("nearest_distance", "resistor-16", "untiled"):
         train(config, folder / "d.zarr", name, "random", 0, folder / name)
     return folder
 
 
 def test_operations_are_those_of_a_hand_count(trained):
-    models = {name: trained / name for name in ("nearest_distance", "resistor-16")}
+    models = {name: trained / name for name in ("nearest_distance", "resistor-16", "untiled")}
     costs_table(trained / "d.zarr", models, trained / "costs.csv")
     table = pd.read_csv(trained / "costs.csv").set_index("network")
     dense = table.loc["nearest_distance"]
     assert dense.parameters == (1 * 16 + 16) + (16 + 1)
     assert dense.flops == 2 * (1 * 16 + 16 * 1)
     resistor = table.loc["resistor-16"]
+    # Fields of 25, 12, 6 and 3 voxels along an edge; 27 taps.
+    layers = 25**3 * 1 * 2 + 12**3 * 2 * 2 + 6**3 * 2 * 4 + 3**3 * 4 * 4
+    expected = 2 * (27 * layers + 4 * 8 + 8)
+    assert table.loc["untiled"].flops == pytest.approx(expected, rel=1e-5)  # tables have six digits
     solves = 12**3 // 3 + 3 * 2 * 12**2
     assert resistor.flops > solves
     assert (resistor.training_structures, dense.training_structures) == (16, 39)

@@ -71,6 +71,21 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert "notes" not in text
 
 
+def test_the_comparison_is_with_the_papers_network_that_learned_from_most(inputs, run, tmp_path):
+    named, figures = inputs
+    costs, speed, networks = (pd.read_csv(named[name]) for name in ("costs", "speed", "networks"))
+    for table, changes in (
+        (costs, {"training_structures": 8, "flops": 9e99}),
+        (speed, {}),
+        (networks, {}),
+    ):
+        smaller = table[table.network == "paper-20"].assign(network="paper-8", **changes)
+        name = {id(costs): "costs", id(speed): "speed", id(networks): "networks"}[id(table)]
+        pd.concat([table, smaller]).to_csv(named[name], index=False)
+    results_page(named, figures, run.config, tmp_path / "page.md")
+    assert "### `paper-20` over each" in (tmp_path / "page.md").read_text()
+
+
 def test_notes_beside_the_page_are_linked(inputs, run, tmp_path):
     (tmp_path / "page-notes.md").write_text("# Notes")
     results_page(*inputs, run.config, tmp_path / "page.md")

@@ -149,11 +149,12 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
 def _beside_the_papers(
     networks: pd.DataFrame, costs: pd.DataFrame, speed: pd.DataFrame
 ) -> list[str]:
-    """MAPE and times as ratios to the network of kind ``paper`` with the most operations."""
+    """MAPE and times as ratios to the network of kind ``paper`` that learned from the most
+    structures; of several, the one with the most operations."""
     papers = costs[costs.kind == "paper"]
     if papers.empty:
         return ["No network of kind `paper` was trained, so that nothing is compared with it."]
-    reference = papers.sort_values("flops").network.iloc[-1]
+    reference = papers.sort_values(["training_structures", "flops"]).network.iloc[-1]
     mape = networks[networks.split == "test"].set_index("network").mape
     devices = list(dict.fromkeys(speed.device))
 

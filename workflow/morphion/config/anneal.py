@@ -17,14 +17,27 @@ class Objective(Block):
     select: int = Field(ge=0, description="structures handed to the labels, over all runs")
 
 
+class Maximise(Objective):
+    """Towards large D*."""
+
+    select: int = Field(5000, ge=0, description="structures handed to the labels, over all runs")
+
+
+class Minimise(Objective):
+    """Towards small D*."""
+
+    cycles: int = Field(100, ge=1, description="cycles, each at its own temperature")
+    select: int = Field(2280, ge=0, description="structures handed to the labels, over all runs")
+
+
 class Anneal(Block):
     """Equations 2 and 3 of the paper; temperatures are in units of D*."""
 
     initial_temperature: float = Field(9.8e-3, gt=0, description="D*_1 of equation 3")
     cooling: float = Field(0.9, gt=0, lt=1, description="alpha of equation 3")
     steps_per_cycle: int = Field(2500, ge=1, description="attempted moves of a run in a cycle")
-    maximise: Objective = Objective(runs=10, cycles=50, select=5000)
-    minimise: Objective = Objective(runs=10, cycles=100, select=2280)
+    maximise: Maximise = Field(Maximise(), description="runs towards large D*")
+    minimise: Minimise = Field(Minimise(), description="runs towards small D*")
     selection: Literal["beyond", "all"] = Field(
         "beyond",
         description="structures selected have predictions beyond the data's labels, as in the "
@@ -67,4 +80,14 @@ class Anneal(Block):
             "steps_per_cycle": self.steps_per_cycle,
             "runs_per_job": self.runs_per_job,
             **self.objective(objective).model_dump(exclude={"select"}),
+        }
+
+    def selecting(self) -> dict:
+        """What the selection depends on beside the runs, as plain values."""
+        return {
+            "select": [self.objective(name).select for name in OBJECTIVES],
+            "selection": self.selection,
+            "selection_bins": self.selection_bins,
+            "selection_scale": self.selection_scale,
+            "on_short_selection": self.on_short_selection,
         }

@@ -57,5 +57,8 @@ def _type(field: dict, definitions: dict) -> str:
         items = field.get("items") or (field.get("prefixItems") or [{}])[0]
         return f"list of {_type(items, definitions)}"
     if field.get("type") == "object":
-        return f"mapping to {_type(field.get('additionalProperties', {}), definitions)}"
+        (values,) = field.get("patternProperties", {}).values() or [
+            field.get("additionalProperties", {})
+        ]
+        return f"mapping to {_type(values, definitions)}"
     return field.get("format", field.get("type", "any"))

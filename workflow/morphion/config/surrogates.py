@@ -142,6 +142,13 @@ class PeriodicNetwork(NetworkBlock):
     training: PeriodicTraining = PeriodicTraining()
 
 
+class DenseTraining(InvariantTraining):
+    """Steps take no time, and there are few weights."""
+
+    max_epochs: PositiveInt = Field(2000, description="passes over the training set at most")
+    patience: PositiveInt = Field(100, description="epochs without a better validation loss")
+
+
 class DenseNetwork(NetworkBlock):
     """Dense layers on a structural descriptor (figure 4 of the paper)."""
 
@@ -153,7 +160,7 @@ class DenseNetwork(NetworkBlock):
     neurons: tuple[PositiveInt, ...] = Field(
         (64, 64), min_length=1, description="neurons of the dense layers before the last"
     )
-    training: Training = Training(max_epochs=2000, patience=100, augment=False)
+    training: DenseTraining = DenseTraining()
 
 
 class ResistorTraining(InvariantTraining):

@@ -39,7 +39,8 @@ def flops_per_structure(
     voxelising and the search for neighbours are not counted. NaN for a surrogate that does none
     of it, such as trees.
     """
-    with FlopCounterMode(display=False, custom_mapping=_SOLVES) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=_SOLVES)
+    with surrogate.by_torch_alone(), counter:
         surrogate.predict(positions, box_length, diameter)
     total = counter.get_total_flops()
     return total / len(positions) if total else math.nan

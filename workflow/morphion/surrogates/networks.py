@@ -57,6 +57,7 @@ class Surrogate3D(nn.Module):
 
     OUTPUT = "D* = exp(log_mean + log_scale f)"
     has_tensor = False  # whether ``mean(output)`` is the tensor of D*
+    by_torch_alone = False  # whether torch's operators do all, as where they are counted
 
     def __init__(self, input_shape: tuple[int, ...]):
         super().__init__()

@@ -28,7 +28,7 @@ class PaperCNN(Surrogate3D):
         self.dense = dense(channels * edge**3, (block.neurons,))
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
-        if image.dtype != torch.uint8:
+        if self.by_torch_alone or image.dtype != torch.uint8:
             image = super()._standardised(image)
             tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
             return self.dense(self.blocks(tiled).flatten(1))

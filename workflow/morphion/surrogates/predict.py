@@ -1,6 +1,8 @@
 """Predictions of a trained network, each with its spread."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,18 @@ class Surrogate:
             )
         factor = self.description.disagreement_factor
         return prediction, prediction * np.hypot(self.relative_spread, factor * disagreement)
+
+    @contextmanager
+    def by_torch_alone(self) -> Iterator[None]:
+        """For a while torch's operators do all of the network's work, slowly."""
+        parts = [part for part in self._model.modules() if isinstance(part, Surrogate3D)]
+        for part in parts:
+            part.by_torch_alone = True
+        try:
+            yield
+        finally:
+            for part in parts:
+                del part.by_torch_alone
 
     @property
     def any_box(self) -> bool:
