@@ -72,13 +72,15 @@ test: $(INSTALLED)  ## Run every test that needs neither a GPU nor SLURM
 	python -m pytest -m "not gpu and not slurm" $(PYTEST)
 
 gpu: $(INSTALLED)  ## Test and measure this machine's GPU, in some fifteen minutes
+	@python -c 'import cupy' || { \
+	  echo "make gpu: .venv holds no CuPy; $(VENV)/bin/pip install -e '.[cuda12]' or '.[cuda13]' adds" \
+	    "the one of your driver's CUDA" >&2; exit 1; }
 	python -m torch.utils.collect_env
 	python -m pytest -m gpu -n 4 $(PYTEST)
 	python benchmarks/kmc_gpu.py
 	python benchmarks/exact.py --engine gpu --lattices 75 150 375
-	mkdir -p results
-	python benchmarks/kmc_against_exact.py --engine gpu --lattice 375 --target 0.01 \
-	  --structures 36 --at-once 36 --csv results/kmc_against_exact.csv
+	folder=$$(mktemp -d) && python benchmarks/kmc_against_exact.py --engine gpu --lattice 375 \
+	  --target 0.01 --structures 36 --at-once 36 --csv $$folder/z.csv && rm -r $$folder
 	python benchmarks/surrogates.py
 	python benchmarks/surrogates.py --tiling
 
@@ -96,8 +98,9 @@ format: $(INSTALLED)  ## Put Python and Snakemake files in that style
 constraints: $(INSTALLED)  ## Write the versions that .venv holds to envs/constraints.txt
 	@{ \
 	  echo "# Exact versions for 'make install'; 'make constraints' writes this file from .venv."; \
-	  echo "# Local labels such as torch's +cpu are cut off, so that any build of it fits."; \
-	  python -m pip freeze --exclude-editable | sed 's/+[^+]*$$//'; \
+	  echo "# Local labels such as torch's +cpu are cut off, so that any build of it fits; NVRTC, of"; \
+	  echo "# which a CUDA build of torch takes its own version, is left out."; \
+	  python -m pip freeze --exclude-editable | sed 's/+[^+]*$$//; /^nvidia-/d'; \
 	} > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
 	@touch $(INSTALLED)

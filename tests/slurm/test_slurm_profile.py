@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -91,9 +90,7 @@ def test_profile_asks_for_what_jobs_inside_slurm_need():
     blocks = [profile["default-resources"], *profile["set-resources"].values()]
     assert all(block["mem_mb"] >= 500 for block in blocks)  # Snakemake's own 300 MB, twice loaded
     assert all(block["runtime"] > 0 for block in blocks)
-    ranks = profile["set-resources"]["train"]["gpu"]
-    for network, expected in (("paper-random", 4), ("rdf-256-random", 1), ("trees-by_run", 1)):
-        assert eval(ranks, {"wildcards": SimpleNamespace(network=network)}) == expected
+    assert "gpu" not in profile["set-resources"]["train"]  # the rule asks for one to each rank
     on_gpus = {
         rule: block
         for rule, block in profile["set-resources"].items()

@@ -181,14 +181,17 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     # Selected twice, evaluation, both loadings, and walks beside exact labels.
     assert found["label"] == 2 * 8 + 2 + 2 * 7 + 1
     networks, sizes = 8, 4
-    # All but the paper's whole network; six curves without it; two retrainings, the last on both
-    # splits.
-    assert found["train"] == (networks - 1) + 6 * sizes + 1 + 2
+    # All but the paper's whole network; six curves without it, and its smallest size; two
+    # retrainings, the last on both splits.
+    assert found["train"] == (networks - 1) + 6 * sizes + 1 + 1 + 2
     assert found["table_left_out"] == found["figure_learning_curves"] == found["results"] == 1
 
 
-def test_on_slurm_trainings_ask_for_a_gpu_a_rank_and_times_are_taken_on_one(snakemake, tmp_path):
-    config = CONFIGS / "paper.yaml"
+@pytest.mark.parametrize("name", ["paper", "study", "demo"])
+def test_on_slurm_trainings_ask_for_a_gpu_a_rank_and_times_are_taken_on_one(
+    snakemake, tmp_path, name
+):
+    config = CONFIGS / f"{name}.yaml"
     profile = CONFIGS.parent / "profiles/slurm"
     result = snakemake(tmp_path, config, "--dry-run", "--workflow-profile", str(profile))
     assert result.returncode == 0, result.stderr

@@ -14,6 +14,9 @@ rule train:
     conda:
         ENVIRONMENT
     threads: lambda w: PLAN.threads(w.network, 8, training=True)
+    resources:
+        # One to each rank; a machine's or a profile's limit on it is theirs to set.
+        gpu=lambda w: RUN.surrogates.network(w.network).training.ranks,
     params:
         config=PATHS.config(),
         depends=lambda w: digest([RUN.seed, trained(RUN.surrogates.network(w.network))]),

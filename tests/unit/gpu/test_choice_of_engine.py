@@ -6,11 +6,15 @@ from morphion.errors import DeviceError
 from morphion.gpu import choose, device
 
 
-def test_without_a_folder_for_kernels_labels_are_made_on_cpu_cores(monkeypatch, capsys):
-    """CuPy makes the folder of its compiled kernels when it is imported."""
+@pytest.mark.parametrize("compiling", [False, True])
+def test_without_a_folder_for_kernels_labels_are_made_on_cpu_cores(monkeypatch, capsys, compiling):
+    """CuPy needs one for its compiled kernels, when it is imported or when it compiles."""
 
     def no_folder():
-        raise NotADirectoryError("/dev/null/.cupy")
+        error = NotADirectoryError("/dev/null/.cupy")
+        if compiling:
+            raise DeviceError("the GPU failed") from error
+        raise error
 
     monkeypatch.setattr(device, "CudaDevice", no_folder)
     assert choose("auto") is None

@@ -70,7 +70,7 @@ def select(
                 f"of {len(evaluated)} evaluated structures none is left to label; give its "
                 f"annealing stores, or set anneal.{objective}.select to 0"
             )
-        threshold = _threshold(config, objective, labelled, fresh.prediction)
+        threshold = _threshold(config, objective, labelled)
         rows, table = choose_beyond(
             fresh.prediction,
             threshold,
@@ -123,7 +123,7 @@ def evaluation_sample(
 
 def choose_beyond(
     prediction: np.ndarray,
-    threshold: float,
+    threshold: float | None,
     asked: int,
     *,
     maximise: bool,
@@ -133,6 +133,8 @@ def choose_beyond(
     scale: str = "linear",
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Rows of ``prediction`` (D*, float64 [E], > 0) beyond a threshold, uniform in prediction.
+
+    ``threshold`` None takes all of them.
 
     ``bins`` equal bins of the prediction, or of its logarithm (``scale`` logarithmic), span the
     range from the threshold to the best prediction; each gives equally many, picked at random, and
@@ -144,8 +146,11 @@ def choose_beyond(
     """
     sign = 1.0 if maximise else -1.0
     measure, back = (np.log, np.exp) if scale == "logarithmic" else (_same, _same)
-    gain = sign * (measure(prediction) - measure(threshold))
-    is_beyond = sign * (prediction - threshold) > 0
+    is_beyond = np.ones(len(prediction), bool)
+    if threshold is not None:
+        is_beyond = sign * (prediction - threshold) > 0
+    start = sign * np.min(sign * prediction) if threshold is None else threshold
+    gain = sign * (measure(prediction) - measure(start))
     beyond, best = np.flatnonzero(is_beyond), float(prediction[np.argmax(gain)])
     edges = np.linspace(0, max(gain.max(), 0), bins + 1)
     place = np.clip(np.searchsorted(edges, gain[beyond], side="right") - 1, 0, bins - 1)
@@ -173,10 +178,10 @@ def choose_beyond(
             "selected": len(beyond) + len(nearest) if lacking else asked,
             "beyond": len(beyond),
             "filled": len(nearest),
-            "threshold": threshold,
+            "threshold": start,
             "best": best,
-            "bin_start": back(measure(threshold) + sign * edges[:-1]),
-            "bin_end": back(measure(threshold) + sign * edges[1:]),
+            "bin_start": back(measure(start) + sign * edges[:-1]),
+            "bin_end": back(measure(start) + sign * edges[1:]),
             "bin_available": available,
             "bin_selected": takes,
         }
@@ -188,22 +193,21 @@ def _same(values):
     return values
 
 
-def _threshold(config: Config, objective: str, labelled: Labelled, prediction: np.ndarray) -> float:
-    """D* beyond which predictions are drawn from: the extreme of the labels, or just before the
-    first of all predictions."""
-    maximise = objective == "maximise"
-    if config.anneal.selection == "beyond":
-        return labelled.greatest if maximise else labelled.least
-    first = prediction.min() if maximise else prediction.max()
-    return float(np.nextafter(first, -np.inf if maximise else np.inf))
+def _threshold(config: Config, objective: str, labelled: Labelled) -> float | None:
+    """D* beyond which predictions are drawn from, the extreme of the labels; None for all."""
+    if config.anneal.selection == "all":
+        return None
+    return labelled.greatest if objective == "maximise" else labelled.least
 
 
-def _found(beyond: int, asked: int, threshold: float, best: float, maximise: bool) -> str:
+def _found(beyond: int, asked: int, threshold: float | None, best: float, maximise: bool) -> str:
     objective, side, extreme, highest = (
         ("maximise", "above", "maximum", "highest")
         if maximise
         else ("minimise", "below", "minimum", "lowest")
     )
+    if threshold is None:
+        return f"select, {objective}: {beyond} of {asked} structures were reached"
     return (
         f"select, {objective}: {beyond} of {asked} structures found with predictions {side} the "
         f"data's {extreme}, D* = {threshold:.4f}; the {highest} prediction is {best:.4f}"
@@ -277,21 +281,13 @@ def _write_shards(
         for objective, evaluated in chosen.items()
         if len(evaluated)
     ]
-    if not parts:
-        raise SelectionError(
-            f"{purpose}, round {round_}: anneal.maximise.select and anneal.minimise.select are "
-            "both 0: nothing to write; ask for at least one structure"
-        )
     data = xr.concat(parts, "structure", data_vars="minimal", combine_attrs="override")
     # Neighbours in a run cost about the same to label; a random order evens out the shards.
     order = generator(config.seed, f"{purpose}-order", round_).permutation(data.sizes["structure"])
     blocks = {"geometry": block(config.geometry), "anneal": block(config.anneal)}
-    for path, rows in zip(outputs, np.array_split(order, len(outputs)), strict=True):
-        record = provenance.record(
-            blocks, seed=config.seed, round=round_, sources=[str(source) for source in stores]
-        )
-        shard = data.isel(structure=rows)
-        store.write(path, shard, kind="structures", provenance=record)
+    sources = [str(source) for source in stores]
+    record = provenance.record(blocks, seed=config.seed, round=round_, sources=sources)
+    store.write_shards(outputs, data.isel(structure=order), record)
     log(f"{purpose}, round {round_}: {len(order)} structures in {len(outputs)} shards")
 
 

@@ -139,10 +139,13 @@ def choose(engine: str) -> CudaDevice | None:
         device = CudaDevice()
     except (ImportError, AttributeError) as error:  # the latter from a CuPy older than its NumPy
         reason = f"CuPy cannot be imported ({error})"
-    except OSError as error:
-        reason = f"CuPy cannot keep its kernels ({error}); set CUPY_CACHE_DIR to a folder of yours"
-    except DeviceError as error:
-        reason = str(error.__cause__ or error)
+    except (OSError, DeviceError) as error:
+        cause = error.__cause__ or error
+        reason = str(cause)
+        if isinstance(cause, OSError):
+            reason = (
+                f"CuPy cannot keep its kernels ({cause}); set CUPY_CACHE_DIR to a folder of yours"
+            )
     else:
         log(f"engine: GPU {device.name}, compute capability {device.compute_capability}")
         return device

@@ -41,6 +41,11 @@ class Graph(NamedTuple):
     volume: float
     shape: tuple[int, int]
 
+    def to(self, device: torch.device) -> "Graph":
+        """The same on a device, whose work is not waited for."""
+        moved = (part.to(device, non_blocking=True) for part in self[:-2])
+        return Graph(*moved, volume=self.volume, shape=self.shape)
+
 
 def build_graph(
     positions: np.ndarray,
@@ -88,8 +93,8 @@ def build_graph(
         source,
         cosine.astype(np.float32),
     )
-    tensors = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
-    return Graph(*tensors, volume=box**3, shape=positions.shape[:2])
+    tensors = (torch.from_numpy(array) for array in arrays)
+    return Graph(*tensors, volume=box**3, shape=positions.shape[:2]).to(device)
 
 
 @njit(cache=True)

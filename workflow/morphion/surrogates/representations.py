@@ -216,14 +216,13 @@ class _PairInputs:
         """Graph of the structures; invariant, so that nothing is augmented."""
         missing = self._pairs.between and not all(row in self._between for row in rows.tolist())
         graph = self._pairs.graph(
-            self._data.positions[rows], *self._data.lengths, self._device, between=missing
+            self._data.positions[rows], *self._data.lengths, torch.device("cpu"), between=missing
         )
         if missing:
-            ends = np.cumsum(np.bincount(graph.structure.cpu(), minlength=len(rows)))[:-1]
-            parts = np.split(graph.between.cpu().numpy(), ends)
+            ends = np.cumsum(np.bincount(graph.structure, minlength=len(rows)))[:-1]
+            parts = np.split(graph.between.numpy(), ends)
             self._between.update(zip(rows.tolist(), parts, strict=True))
         elif self._pairs.between:
             held = np.concatenate([self._between[row] for row in rows.tolist()])
-            between = torch.from_numpy(held).to(self._device, non_blocking=True)
-            graph = graph._replace(between=between)
-        return graph
+            graph = graph._replace(between=torch.from_numpy(held))
+        return graph.to(self._device)
