@@ -129,6 +129,9 @@ def test_constraints_pin_every_dependency_inside_its_range():
     pins = constraints()
     for extra in (None, "test", "slurm"):
         for name, admitted in required(extra).items():
+            if name.startswith("nvidia-"):  # a CUDA build of torch takes its own version
+                assert name not in pins
+                continue
             assert name in pins, f"{name} is not pinned; 'make constraints' writes the file"
             assert Version(pins[name]) in admitted, f"{name}=={pins[name]} is outside {admitted}"
 
