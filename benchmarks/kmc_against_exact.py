@@ -67,8 +67,9 @@ def solved(
 ) -> Compared:
     """The exact part, and what the walk takes."""
     structure = structure_of(family, index, seed)
-    lattice = rasterise(*structure, n, device)
-    exact = solve(quantised(rasterise(*structure, n)), relative_residual=1e-5, device=device)
+    on_cores = rasterise(*structure, n)
+    lattice = on_cores if device is None else rasterise(*structure, n, device)
+    exact = solve(quantised(on_cores), relative_residual=1e-5, device=device)
     unquantised = solve(lattice, relative_residual=1e-5, device=device)
     begin = time.perf_counter()
     known = lags(*structure, n).result()
@@ -97,10 +98,7 @@ def walked(compared: list[Compared], target: float, device: CudaDevice | None) -
 def measure(path: Path, chosen: list[tuple[str, int]], options, device: CudaDevice | None) -> None:
     """Append to ``path`` the structures that it lacks, until ``options.minutes`` have passed."""
     case = (options.lattice, options.target, options.seed)
-    found = {
-        (row["family"], int(row["index"]))
-        for row in rows_of(path, (str(options.seed), str(options.lattice), str(options.target)))
-    }
+    found = {which_of(row) for row in rows_of(path, *case)}
     left = [which for which in chosen if which not in found]
     end = time.monotonic() + 60 * options.minutes
     with (
@@ -120,15 +118,21 @@ def measure(path: Path, chosen: list[tuple[str, int]], options, device: CudaDevi
             report.advance(len(part))
 
 
-def rows_of(path: Path, case: tuple[str, str, str]) -> list[dict]:
-    """Lines of the table with this seed, lattice and target."""
+def which_of(row: dict) -> tuple[str, int]:
+    """The structure of a line."""
+    return row["family"], int(row["index"])
+
+
+def rows_of(path: Path, lattice: int, target: float, seed: int) -> list[dict]:
+    """Lines of the table with this lattice, target and seed."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
+        case = (str(lattice), str(target), str(seed))
         return [
             row
             for row in csv.DictReader(file)
-            if (row["seed"], row["lattice"], row["target"]) == case
+            if (row["lattice"], row["target"], row["seed"]) == case
         ]
 
 
@@ -190,8 +194,8 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [(FAMILIES[k % len(FAMILIES)], k // len(FAMILIES)) for k in range(options.structures)]
     measure(options.csv, chosen, options, choose(options.engine))
-    case = (str(options.seed), str(options.lattice), str(options.target))
-    summarise([r for r in rows_of(options.csv, case) if (r["family"], int(r["index"])) in chosen])
+    rows = rows_of(options.csv, options.lattice, options.target, options.seed)
+    summarise([row for row in rows if which_of(row) in chosen])
 
 
 if __name__ == "__main__":

@@ -217,18 +217,17 @@ class Loop:
         self._optimiser.zero_grad(set_to_none=True)
 
     def _train_epoch(self) -> None:
-        position, training = self._position, self._training
+        position = self._position
         order = generator(*self._stream[:1], "order", *self._stream[1:], position.epoch)
         rows = order.permutation(self._train_rows)
-        size = training.batch_size
-        left = [rows[at : at + size] for at in range(position.batch * size, len(rows), size)]
         started, watch = time.monotonic(), Stopwatch(self._ranks.device)
         before, loaded = position.seconds, position.loading
         self._model.train()
-        # None are left where a training was stopped after an epoch's last batch.
-        batch = self._load(left.pop(0), watch, ahead=0) if left else None
+        batches = self._batches(rows, watch)
+        # None is left where a training was stopped after an epoch's last batch.
+        batch = next(batches, None)
         while batch is not None:
-            loss, stop, batch = self._step(batch, left, watch)
+            loss, stop, batch = self._step(batch, batches)
             position.loss_sum += loss
             position.batch += 1
             position.seconds = before + time.monotonic() - started
@@ -253,20 +252,23 @@ class Loop:
         # DDP needs a gradient of every rank; that of one without rows counts nothing.
         return (mine, 1.0) if len(mine) else (batch[:1], 0.0)
 
-    def _load(self, rows: np.ndarray, watch: Stopwatch, ahead: int) -> _Batch:
-        """This rank's part of a global batch, ``ahead`` steps after the present one."""
-        mine, weight = self._part(rows)
-        watch.start()
-        inputs = self._inputs.batch(mine, self._position.epoch)
-        targets = self._targets(mine, (self._step_number + ahead) / self._total_steps)
-        watch.loaded()
-        return _Batch(inputs, targets, weight, len(rows))
+    def _batches(self, rows: np.ndarray, watch: Stopwatch) -> Iterator[_Batch]:
+        """This rank's parts of the global batches that are left of an epoch, each loaded when it is
+        asked for."""
+        size, position = self._training.batch_size, self._position
+        for number in range(position.batch, self._steps):
+            whole = rows[number * size : (number + 1) * size]
+            mine, weight = self._part(whole)
+            step = position.epoch * self._steps + number
+            watch.start()
+            inputs = self._inputs.batch(mine, position.epoch)
+            targets = self._targets(mine, step / self._total_steps)
+            watch.loaded()
+            yield _Batch(inputs, targets, weight, len(whole))
 
-    def _step(
-        self, batch: _Batch, left: list[np.ndarray], watch: Stopwatch
-    ) -> tuple[float, bool, _Batch | None]:
+    def _step(self, batch: _Batch, batches: Iterator[_Batch]) -> tuple[float, bool, _Batch | None]:
         """Sum of the losses of the global batch, whether any rank was told to stop, and the batch
-        after it, taken from those left."""
+        after it."""
         ranks, position, step = self._ranks, self._position, self._step_number
         rate = learning_rate(self._training.learning_rate, step, self._total_steps)
         for group in self._optimiser.param_groups:
@@ -280,7 +282,7 @@ class Loop:
         learners = len(self._optimiser.param_groups)
         self._precision.backward(loss * (ranks.count * learners / batch.size))
         # Meanwhile, while a GPU works on the gradients:
-        following = self._load(left.pop(0), watch, ahead=1) if left else None
+        following = next(batches, None)
         total, stops = ranks.sum([loss.item(), float(self._terminated)])
         if not math.isfinite(total):
             raise SurrogateError(

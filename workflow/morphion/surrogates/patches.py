@@ -16,9 +16,9 @@ from torch.nn import functional
 _REACH = np.arange(-1, 3)  # voxels that window w looks at, from voxel 2 w on
 
 
-def _windows(voxels: int, copies: int) -> tuple[np.ndarray, tuple[slice, ...]]:
+def _windows(voxels: int, copies: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Windows along an edge: the voxels of each that differs, int64 [P, 4], where ``voxels`` means
-    none; and the runs of them of which the edge consists."""
+    none; and the runs of them of which the edge consists, by first window and length."""
     edge = voxels * copies
     seen = 2 * np.arange(edge // 2)[:, None] + _REACH
     seen = np.where((seen >= 0) & (seen < edge), seen % voxels, voxels)
@@ -26,8 +26,8 @@ def _windows(voxels: int, copies: int) -> tuple[np.ndarray, tuple[slice, ...]]:
     order = np.argsort(first)
     which = np.argsort(order)[which.ravel()]
     ends = [0, *(np.flatnonzero(np.diff(which) != 1) + 1), len(which)]
-    runs = (slice(int(which[a]), int(which[b - 1]) + 1) for a, b in itertools.pairwise(ends))
-    return seen[first[order]], tuple(runs)
+    runs = [(int(which[a]), int(b - a)) for a, b in itertools.pairwise(ends)]
+    return seen[first[order]], runs
 
 
 class WindowProduct(nn.Module):
@@ -66,8 +66,7 @@ class WindowProduct(nn.Module):
         for axis in (1, 2, 3):
             # Slices, not indices: their gradients are summed in one order every time.
             if len(self._runs) > 1:
-                parts = [found.narrow(axis, r.start, r.stop - r.start) for r in self._runs]
-                found = torch.cat(parts, axis)
+                found = torch.cat([found.narrow(axis, *run) for run in self._runs], axis)
         return found.permute(0, 4, 1, 2, 3)
 
 
