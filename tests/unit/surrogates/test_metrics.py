@@ -7,6 +7,7 @@ from morphion.errors import SurrogateError
 from morphion.surrogates.metrics import (
     coverage,
     mape,
+    mape_evenly,
     mape_noise_floor,
     mse,
     pearson,
@@ -32,6 +33,27 @@ def test_bootstrap_interval_covers_the_truth_at_its_rate():
         hits += found["mse_low"] <= sigma**2 <= found["mse_high"]
     # Percentile intervals of a mean of squares are a little narrow at 100 samples: 0.92 or so.
     assert 0.95 - 0.03 - 3 * np.sqrt(0.95 * 0.05 / 200) <= hits / 200 <= 1
+
+
+def test_every_range_of_a_family_counts_as_much_as_another():
+    # Errors of 1 and 3 % in the two filled ranges of a, of 5 % in b's: (2 + 5) / 2.
+    prediction = np.array([0.1, 0.11, 0.12, 0.9, 0.5])
+    label = prediction / np.array([1.01, 1.01, 1.01, 1.03, 1.05])
+    family = np.array(["a", "a", "a", "a", "b"])
+    found = mape_evenly(label, prediction, family, bins=4, resamples=50)
+    assert found["mape_even"] == pytest.approx(3.5)
+    assert found["mape_even_low"] <= 3.5 <= found["mape_even_high"]
+    assert mape(label, prediction) == pytest.approx((3 * 1 + 3 + 5) / 5)
+
+
+def test_predictions_that_are_evenly_spread_count_alike():
+    rng = np.random.default_rng(2)
+    prediction = np.linspace(0.1, 1, 50)
+    label = prediction * (1 + 0.05 * rng.normal(size=50))
+    even = mape_evenly(label, prediction, np.repeat("a", 50), bins=10, resamples=100, seed=3)
+    plain = score(label, prediction, resamples=100, seed=3)
+    for limit in ("", "_low", "_high"):
+        assert even[f"mape_even{limit}"] == pytest.approx(plain[f"mape{limit}"])
 
 
 def test_bootstrap_is_reproducible_and_holds_the_estimate():

@@ -7,7 +7,7 @@ import torch
 from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.build import build
 from morphion.surrogates.fused import ActivePool
-from morphion.surrogates.patches import WindowProduct
+from morphion.surrogates.patches import RepeatedBlock, block
 
 
 def network(voxels, tiled):
@@ -48,6 +48,17 @@ def test_fused_blocks_predict_and_learn_as_torchs_operators(voxels, tiled):
         assert difference < 1e-4, name
 
 
+def assert_same_gradients(found, expected, parameters):
+    """Of a weighted sum of either field."""
+    parameters = list(parameters)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(5))
+    gradients = (
+        torch.autograd.grad((field * weights).sum(), parameters) for field in (found, expected)
+    )
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize(
     ("voxels", "copies"), [(16, 1), (19, 1), (7, 3), (6, 3), (8, 3), (5, 2), (4, 1), (1, 4)]
 )
@@ -61,15 +72,35 @@ def test_first_block_by_a_product_is_that_of_torchs_operators(voxels, copies):
     tiled = torch.where(images, filled, empty).repeat(1, 1, copies, copies, copies)
     expected = torch.nn.functional.avg_pool3d(torch.relu(convolution(tiled)), 2)
     arguments = (images.to(torch.uint8), convolution.weight, convolution.bias, empty, filled)
-    found = WindowProduct(voxels, copies)(*arguments)
+    found = RepeatedBlock(voxels, copies)(*arguments)
     torch.testing.assert_close(found, expected)
-    weights = torch.randn(found.shape, generator=generator)
-    found, expected = (
-        torch.autograd.grad((field * weights).sum(), convolution.parameters())
-        for field in (found, expected)
-    )
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
+    assert_same_gradients(found, expected, convolution.parameters())
+
+
+@pytest.mark.parametrize("edge", [2, 5, 8])
+def test_block_of_few_channels_is_that_of_torchs_operators(edge):
+    generator = torch.Generator().manual_seed(4)
+    convolution = torch.nn.Conv3d(3, 5, 3, padding=1, dtype=torch.float64)
+    for weights in convolution.parameters():
+        torch.nn.init.normal_(weights, generator=generator)
+    field = torch.randn((2, 3, edge, edge, edge), generator=generator, dtype=torch.float64)
+    field.requires_grad_()
+    expected = torch.nn.functional.avg_pool3d(torch.relu(convolution(field)), 2)
+    found = block(field, convolution.weight, convolution.bias)
+    torch.testing.assert_close(found, expected)
+    assert_same_gradients(found, expected, [field, *convolution.parameters()])
+
+
+def test_adam_moves_a_neuron_by_a_repeated_image_as_by_one():
+    blocks = [PaperNetwork(kind="paper", tiled=tiled, neurons=200) for tiled in (False, True)]
+    one, repeated = (build(block, 32) for block in blocks)
+    repeated.initialise(torch.Generator().manual_seed(0))
+    inputs, layer = one.dense[0].in_features, repeated.dense[0]
+    assert layer.in_features > inputs
+    assert repeated.share * layer.in_features == pytest.approx(inputs)
+    # And its first predictions are those of weights as others are drawn.
+    drawn = float((repeated.share * layer.weight.detach()).std())
+    assert drawn == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.01)
 
 
 def test_bfloat16_changes_a_prediction_and_its_gradient_by_rounding_only():

@@ -27,6 +27,7 @@ from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
 from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
+from morphion.surrogates.networks import Surrogate3D
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
@@ -235,14 +236,25 @@ def test_a_loss_that_is_not_finite_at_once_says_that_nothing_is_kept(
     assert not (tmp_path / "model.partial" / "checkpoint.npz").exists()
 
 
-def poison(monkeypatch, at_step):
-    """Make a weight of every tensor NaN before a step."""
+@pytest.mark.parametrize("name", ["rdf", "untiled"])
+def test_predictions_that_fall_to_zero_stop_the_training(
+    tmp_path, config, dataset, monkeypatch, name
+):
+    # The loss is finite for ever after.
+    poison(monkeypatch, 12, lambda model: [model.dense[-1].bias], -1e4)
+    message = r"fell to 0 by epoch [23], .*collapsed; lower learning_rate.* is kept in the .part"
+    with pytest.raises(SurrogateError, match=message):
+        train(config, dataset, name, "random", 0, tmp_path / "model")
+
+
+def poison(monkeypatch, at_step, tensors=Surrogate3D.parameters, value=float("nan")):
+    """Set a weight of each of some tensors before a step."""
     step = Loop._step
 
     def poisoned(self, *arguments):
         if self._step_number == at_step:
-            for parameter in self._model.parameters():
-                parameter.data[(0,) * parameter.dim()] = float("nan")
+            for parameter in tensors(self._model):
+                parameter.data[(0,) * parameter.dim()] = value
         return step(self, *arguments)
 
     monkeypatch.setattr(Loop, "_step", poisoned)

@@ -51,6 +51,9 @@ class _Batch(NamedTuple):
     size: int
 
 
+# Times the least label: predictions that are all below are those of an exponential that underflows.
+_COLLAPSED = 1e-3
+
 OnStep = Callable[[int, float], None]
 OnEpoch = Callable[[tuple[float, ...]], None]
 
@@ -308,6 +311,12 @@ class Loop:
             raise SurrogateError(
                 f"the validation loss is {validation} after epoch {position.epoch}: training "
                 f"diverged; {self._remedy()}"
+            )
+        if predicted.max() < _COLLAPSED * self._labels.min():
+            raise SurrogateError(
+                f"predictions fell to 0 by epoch {position.epoch}, at most {predicted.max():.2g}, "
+                f"where their exponential has no gradient left: training collapsed; "
+                f"{self._remedy()}"
             )
         if validation < position.best_loss:
             position.best_loss, position.best_epoch = validation, position.epoch

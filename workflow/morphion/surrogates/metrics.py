@@ -46,15 +46,54 @@ def score(
     is not positive.
     """
     label, prediction = _checked(label, prediction)
-    draws = generator(seed, "bootstrap").integers(len(label), size=(resamples, len(label)))
+    of_rows = {
+        name: lambda rows, measure=measure: measure(label[rows], prediction[rows])
+        for name, measure in MEASURES.items()
+    }
+    return _with_intervals(of_rows, len(label), resamples, seed)
+
+
+def mape_evenly(
+    label: np.ndarray,
+    prediction: np.ndarray,
+    family: np.ndarray,
+    *,
+    bins: int,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """MAPE (%) with every family and, within it, every range of D* counting as much as another.
+
+    ``bins`` equal ranges span the predictions of a family [S]; those without structures do not
+    count. Keys: ``mape_even``, ``mape_even_low``, ``mape_even_high``, as ``score`` has them; the
+    ranges and weights are the same in every resample.
+    """
+    label, prediction = _checked(label, prediction)
+    weight = np.zeros(len(label))
+    for name in np.unique(family):
+        rows = np.flatnonzero(family == name)
+        edges = np.histogram_bin_edges(prediction[rows], bins)
+        place = np.clip(np.searchsorted(edges, prediction[rows], side="right") - 1, 0, bins - 1)
+        count = np.bincount(place, minlength=bins)
+        weight[rows] = 1 / (count[place] * np.count_nonzero(count))
+    error = 100 * np.abs((prediction - label) / label)
+    of_rows = {"mape_even": lambda rows: float(np.average(error[rows], weights=weight[rows]))}
+    return _with_intervals(of_rows, len(label), resamples, seed)
+
+
+def _with_intervals(
+    measures: dict[str, Callable[[np.ndarray], float]], count: int, resamples: int, seed: int
+) -> dict[str, float]:
+    """Measures of rows with their 95 % intervals over resamples of all ``count`` rows."""
+    draws = generator(seed, "bootstrap").integers(count, size=(resamples, count))
     found: dict[str, float] = {}
-    for name, measure in MEASURES.items():
-        resampled = np.array([measure(label[rows], prediction[rows]) for rows in draws])
+    for name, measure in measures.items():
+        resampled = np.array([measure(rows) for rows in draws])
         # A resample of one structure alone has no R.
         resampled = resampled[np.isfinite(resampled)]
         low, high = np.percentile(resampled, (2.5, 97.5)) if len(resampled) else (np.nan, np.nan)
         found |= {
-            name: measure(label, prediction),
+            name: measure(np.arange(count)),
             f"{name}_low": float(low),
             f"{name}_high": float(high),
         }
