@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from morphion.progress import progress
 from morphion.surrogates.cube import polyphase
-from morphion.surrogates.data import Labelled
+from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.representations import Representation
 
 _FULL = 255  # a voxel wholly inside a sphere
@@ -44,11 +44,11 @@ class Cells(Representation):
     def at_once(self, device: torch.device) -> int:
         return 64
 
-    def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> "_CellInputs":
+    def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
         return _CellInputs(self, data, device)
 
 
-class _CellInputs:
+class _CellInputs(Inputs):
     """Cells of all structures, held on the device: 54 kB a structure of 15^3 cells and 4 radii."""
 
     def __init__(self, cells: Cells, data: Labelled, device: torch.device):
@@ -67,9 +67,13 @@ class _CellInputs:
         moments = values.mean((0, 2, 3, 4), keepdim=True), values.std((0, 2, 3, 4), keepdim=True)
         return tuple(moment.cpu().numpy() for moment in moments)
 
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Cells of ``rows``; nothing is augmented: the network is invariant."""
-        return self._cells[torch.from_numpy(rows).to(self._device, non_blocking=True)]
+    def plan(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        """``rows``; nothing is augmented: the network is invariant."""
+        return torch.from_numpy(rows)
+
+    def place(self, plan: torch.Tensor) -> torch.Tensor:
+        """Cells [B, 2 K, m, m, m]."""
+        return self._cells[plan.to(self._device, non_blocking=True)]
 
 
 def draw_cells(

@@ -1,9 +1,10 @@
 """What a training reads: the structures of a data set, their D* and their split."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,14 +124,22 @@ def limited(data: Labelled, structures: int | None, seed: int, round_: int, spli
     return replace(data, split=training_part(data.split, structures, seed, round_, split))
 
 
-class Inputs(Protocol):
+class Inputs(ABC):
     """Inputs of every structure of a data set, ready for a training."""
 
+    @abstractmethod
     def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Mean and standard deviation of each input over ``rows``; None: they need no scale."""
 
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor | Graph:
-        """Inputs of the structures ``rows``, augmented by ``epoch``, or as they are (None).
+    @abstractmethod
+    def plan(self, rows: np.ndarray, epoch: int | None) -> Any:
+        """What CPU cores find out for a batch of the structures ``rows``, augmented by ``epoch``
+        or as they are (None). A thread may do so while the batch before is worked on."""
 
-        Does not wait for a GPU, which may still work on the batch before.
-        """
+    @abstractmethod
+    def place(self, plan: Any) -> torch.Tensor | Graph:
+        """The planned batch on the device, which is not waited for."""
+
+    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor | Graph:
+        """Both in turn."""
+        return self.place(self.plan(rows, epoch))

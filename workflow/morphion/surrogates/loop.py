@@ -19,6 +19,7 @@ from morphion.errors import SurrogateError
 from morphion.philox import generator
 from morphion.progress import progress
 from morphion.store import Partial
+from morphion.surrogates.ahead import one_ahead
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.networks import Learner, Surrogate3D, Targets
 from morphion.surrogates.pairs import Graph
@@ -258,16 +259,20 @@ class Loop:
     def _batches(self, rows: np.ndarray, watch: Stopwatch) -> Iterator[_Batch]:
         """This rank's parts of the global batches that are left of an epoch, each loaded when it is
         asked for."""
-        size, position = self._training.batch_size, self._position
-        for number in range(position.batch, self._steps):
-            whole = rows[number * size : (number + 1) * size]
-            mine, weight = self._part(whole)
-            step = position.epoch * self._steps + number
-            watch.start()
-            inputs = self._inputs.batch(mine, position.epoch)
-            targets = self._targets(mine, step / self._total_steps)
-            watch.loaded()
-            yield _Batch(inputs, targets, weight, len(whole))
+        size, epoch = self._training.batch_size, self._position.epoch
+        starts = range(self._position.batch * size, len(rows), size)
+        parts = [self._part(rows[start : start + size]) for start in starts]
+        plans = (self._inputs.plan(mine, epoch) for mine, _ in parts)
+        # Cores that train have nothing to spare.
+        beside = self._ranks.device.type != "cpu"
+        with one_ahead(plans, beside) as planned:
+            for start, (mine, weight) in zip(starts, parts, strict=True):
+                step = epoch * self._steps + start // size
+                watch.start()
+                inputs = self._inputs.place(next(planned))
+                targets = self._targets(mine, step / self._total_steps)
+                watch.loaded()
+                yield _Batch(inputs, targets, weight, len(rows[start : start + size]))
 
     def _step(self, batch: _Batch, batches: Iterator[_Batch]) -> tuple[float, bool, _Batch | None]:
         """Sum of the losses of the global batch, whether any rank was told to stop, and the batch

@@ -97,7 +97,7 @@ def build_graph(
     return Graph(*tensors, volume=box**3, shape=positions.shape[:2]).to(device)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _pairs(positions, box, cutoff, bins):
     """Structure, first and second particle [E], x_first - x_second [E, 3], its length [E], and
     the third particles between [E, bins] of all pairs."""
@@ -193,7 +193,7 @@ def _count(bins, detour):
         bins[low + 1] += place - low
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _wedges(first, second, direction, particles):
     """Target and source pair [W], and the cosine of the angle between them."""
     degree = np.zeros(particles, np.int64)

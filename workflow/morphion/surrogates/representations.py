@@ -150,7 +150,7 @@ def dense_descriptor(block: DenseNetwork) -> Descriptor:
     return Descriptor(last + 1, lambda centres, box, _: radial_distributions(centres, box, last))
 
 
-class _ImageInputs:
+class _ImageInputs(Inputs):
     """Voxel images as packed bits; augmented when an epoch is given."""
 
     def __init__(
@@ -169,18 +169,22 @@ class _ImageInputs:
         mean = filled / (len(rows) * self._images.voxels**3)
         return np.float32(mean), np.float32(np.sqrt(mean * (1 - mean)))
 
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Images [B, 1, n, n, n] uint8, as they are (``epoch`` None) or augmented."""
+    def plan(self, rows: np.ndarray, epoch: int | None) -> tuple[torch.Tensor, np.ndarray | None]:
+        """``rows``, and from where augmented images take their voxels."""
         source = None
         if epoch is not None and self._key is not None:
             moves = augmentation(self._key, epoch, rows, self._images.voxels)
             source = source_indices(*moves, self._images.voxels)
-        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        images = self._images.batch(chosen, source)
+        return torch.from_numpy(rows), source
+
+    def place(self, plan: tuple[torch.Tensor, np.ndarray | None]) -> torch.Tensor:
+        """Images [B, 1, n, n, n] uint8."""
+        rows, source = plan
+        images = self._images.batch(rows.to(self._device, non_blocking=True), source)
         return images.to(memory_format=self._format)
 
 
-class _DescriptorInputs:
+class _DescriptorInputs(Inputs):
     """Descriptors of all structures, held on the device."""
 
     def __init__(self, descriptor: Descriptor, data: Labelled, device: torch.device):
@@ -192,13 +196,16 @@ class _DescriptorInputs:
         values = self._values[torch.from_numpy(rows)].double().cpu().numpy()
         return values.mean(axis=0), values.std(axis=0)
 
-    def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Descriptors [B, entries] float32; invariant, so that nothing is augmented."""
-        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        return self._values.index_select(0, chosen)
+    def plan(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
+        """``rows``; descriptors are invariant, so that nothing is augmented."""
+        return torch.from_numpy(rows)
+
+    def place(self, plan: torch.Tensor) -> torch.Tensor:
+        """Descriptors [B, entries] float32."""
+        return self._values.index_select(0, plan.to(self._device, non_blocking=True))
 
 
-class _PairInputs:
+class _PairInputs(Inputs):
     """Pairs and wedges of the particles, found anew for each batch: faster than keeping them.
 
     Third particles take longer to find: they are kept, 48 kB for each structure met so far at the
@@ -212,8 +219,8 @@ class _PairInputs:
     def normalisation(self, rows: np.ndarray) -> None:
         """None: distances come in sphere diameters."""
 
-    def batch(self, rows: np.ndarray, epoch: int | None) -> Graph:
-        """Graph of the structures; invariant, so that nothing is augmented."""
+    def plan(self, rows: np.ndarray, epoch: int | None) -> Graph:
+        """Graph of the structures on the CPU; invariant, so that nothing is augmented."""
         missing = self._pairs.between and not all(row in self._between for row in rows.tolist())
         graph = self._pairs.graph(
             self._data.positions[rows], *self._data.lengths, torch.device("cpu"), between=missing
@@ -225,4 +232,8 @@ class _PairInputs:
         elif self._pairs.between:
             held = np.concatenate([self._between[row] for row in rows.tolist()])
             graph = graph._replace(between=torch.from_numpy(held))
-        return graph.to(self._device)
+        return graph
+
+    def place(self, plan: Graph) -> Graph:
+        """The graph on the device."""
+        return plan.to(self._device)
