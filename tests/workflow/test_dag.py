@@ -68,6 +68,12 @@ def test_a_wrong_key_stops_before_anything_runs(snakemake, tmp_path, tiny):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_run_that_cannot_work_stops_before_anything_runs(snakemake, tmp_path, tiny):
+    result = snakemake(tmp_path, tiny(analysis={"max_distance": 40}), "--dry-run")
+    assert result.returncode != 0
+    assert "analysis.max_distance = 40" in result.stderr + result.stdout
+
+
 @pytest.mark.parametrize("target", ["results/tiny/dataset/round0.zarr"])
 def test_a_single_target_needs_only_what_leads_to_it(snakemake, tmp_path, tiny, target):
     found = dry_run(snakemake, tmp_path, tiny(), target)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 
 from morphion import store
 from morphion.config import load_config
 from morphion.plan import Plan
+from morphion.store.pack import pack
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -52,6 +54,33 @@ def test_a_changed_block_reruns_what_depends_on_it_only(finished, snakemake, tmp
     assert "descriptors" in again.stdout + again.stderr
     assert "rule label:" not in again.stdout + again.stderr
     assert "rule train:" not in again.stdout + again.stderr
+
+
+def test_a_key_of_the_other_method_of_labels_reruns_nothing(finished, snakemake, tmp_path):
+    changed = tmp_path / "changed.yaml"
+    text = TINY.read_text()
+    changed.write_text(text.replace("method: kmc,", "method: kmc, relative_residual: 1.0e-4,"))
+    again = snakemake(finished, changed, "--dry-run")
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_a_packed_data_set_is_held_against_labels_that_change(finished, snakemake, tmp_path, tiny):
+    pack(finished / "results/tiny/dataset/round0.zarr", tmp_path / "packed.zarr.zip")
+    labelled = {"labelled": "packed.zarr.zip"}
+    target = "results/tiny/dataset/round0.zarr"
+    made = snakemake(tmp_path, tiny(**labelled), "--cores", "1", target)
+    assert made.returncode == 0, made.stderr
+    again = snakemake(tmp_path, tiny(**labelled), "--dry-run", target)
+    assert "Nothing to be done" in again.stderr + again.stdout
+    labels = yaml.safe_load(TINY.read_text())["labels"]
+    for changes in (
+        {"labels": labels | {"lattice": 32}},
+        {"transport": {"model": "coverage-shell", "affinity": 6.0}},
+    ):
+        again = snakemake(tmp_path, tiny(**labelled, **changes), "--cores", "1", target)
+        assert again.returncode != 0
+        log = (tmp_path / "results/tiny/logs/unpack/round0.log").read_text()
+        assert f"made with {next(iter(changes))} = " in log
 
 
 def test_changing_whether_a_failed_verdict_stops_reruns_nothing(finished, snakemake, tmp_path):

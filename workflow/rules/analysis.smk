@@ -6,14 +6,15 @@ rule descriptors:
         directory(PATHS.analysis("descriptors")),
     log:
         PATHS.log("descriptors"),
-    localrule: True
     conda:
         ENVIRONMENT
+    threads: 4
     params:
         config=PATHS.config(),
         depends=depends_on("analysis"),
     shell:
-        "morphion descriptors --config {params.config} --dataset {input.dataset} {output} 2> {log}"
+        "morphion descriptors --config {params.config} --threads {threads}"
+        " --dataset {input.dataset} {output} 2> {log}"
 
 
 rule pca:

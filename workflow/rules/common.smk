@@ -2,16 +2,25 @@ from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
 from morphion.config.load import block, trained
 from morphion.errors import MorphionError
+from morphion.feasible import require_feasible
 from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
 from morphion.plan import Plan, planned_here
 from morphion.provenance import digest
 
-CONFIG_FILE = Path([*workflow.configfiles, *workflow.overwrite_configfiles][-1])
+CONFIG_FILES = [
+    Path(file) for file in [*workflow.configfiles, *workflow.overwrite_configfiles]
+]
 
 try:
     RUN = planned_here(
-        parse_config(config, source=str(CONFIG_FILE), folder=CONFIG_FILE.parent)
+        parse_config(
+            config,
+            source=", ".join(map(str, CONFIG_FILES)),
+            folder=Path.cwd(),
+            files=CONFIG_FILES,
+        )
     )
+    require_feasible(RUN)
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 

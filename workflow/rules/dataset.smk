@@ -49,7 +49,14 @@ if RUN.labelled is not None:
         threads: 4
         params:
             config=PATHS.config(),
-            depends=depends_on("geometry", "split"),
+            # The packed file must be what this configuration would have made.
+            depends=digest(
+                [
+                    depends_on("geometry", "transport", "split"),
+                    RUN.labels.decisive(),
+                    RUN.structures.count,
+                ]
+            ),
         shell:
             "morphion unpack --config {params.config} --threads {threads}"
             " {input.packed} {output} 2> {log}"

@@ -18,7 +18,7 @@ rule label:
         depends=lambda w: digest(
             [
                 depends_on("geometry", "transport"),
-                block(RUN.labels_of(w.set)),
+                RUN.labels_of(w.set).decisive(),
                 RUN.labels.control_variate and RUN.verdict.structures_per_shard,
             ]
         ),

@@ -1,6 +1,8 @@
 """Commands work on files written by hand, and say in one line what is wrong with others."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -212,3 +214,12 @@ def test_every_command_explains_itself(morphion):
     ):
         assert command in out
         assert morphion(command, "--help")[0] == 0
+
+
+def test_networks_keep_to_their_threads_however_early_those_are_set():
+    code = (
+        "from morphion.cli.options import use_threads; use_threads(1, networks=True); "
+        "import morphion.surrogates, torch; print(torch.get_num_threads())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1"

@@ -118,6 +118,58 @@ def test_a_relative_table_is_taken_from_the_configuration_folder(tmp_path):
     assert load_config(tmp_path / "run.yaml").transport.path == tmp_path / "table.csv"
 
 
+def test_paths_are_taken_from_the_folder_of_the_last_file_that_names_them(tmp_path):
+    for folder in ("data", "run", "here"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "table.csv").write_text("")
+    table = {"transport": {"model": "table", "path": "table.csv"}}
+    first, last = tmp_path / "data/run.yaml", tmp_path / "run/mine.yaml"
+    first.write_text(yaml.safe_dump({"output": "out", **table}))
+    last.write_text("output: out\ntransport: {model: table}\n")
+
+    def path(*files):
+        content = {"output": "out", **table}
+        where = {"source": "test", "folder": tmp_path / "here", "files": files}
+        return parse_config(content, **where).transport.path
+
+    assert path(first, last) == tmp_path / "data/table.csv"
+    assert path(last) == tmp_path / "here/table.csv"  # as on a command line
+    last.write_text(first.read_text())
+    assert path(first, last) == tmp_path / "run/table.csv"
+
+
+@pytest.mark.parametrize("output", ["$SCRATCH/run", "~/run", "my run", "a;b"])
+def test_an_output_that_a_shell_would_read_otherwise_is_refused(output):
+    with pytest.raises(ConfigError, match=r"output: .* would mean something else in a shell"):
+        parse(output=output)
+
+
+def test_a_table_whose_path_a_shell_would_part_is_refused(tmp_path):
+    (tmp_path / "my tables").mkdir()
+    (tmp_path / "my tables/t.csv").write_text("")
+    with pytest.raises(ConfigError, match=r"transport\.path: .*my tables.* in a shell"):
+        parse_config(
+            {"output": "out", "transport": {"model": "table", "path": "my tables/t.csv"}},
+            source="test",
+            folder=tmp_path,
+        )
+
+
+def test_a_seed_beyond_the_stores_integers_is_refused():
+    with pytest.raises(ConfigError, match="seed: Input should be less than 9223372036854775808"):
+        parse(seed=2**63)
+
+
+def test_labels_depend_on_the_keys_of_their_method_alone():
+    def decisive(**keys):
+        return parse(labels=keys).labels.decisive()
+
+    assert decisive(max_hops=1e9) != decisive() == decisive(relative_residual=1e-3)
+    exact = {"method": "exact", "lattice": 75}
+    assert decisive(**exact, max_hops=1e9, target_relative_error=0.1) == decisive(**exact)
+    assert decisive(**exact, relative_residual=1e-3) != decisive(**exact)
+
+
 def test_every_documented_key_has_a_description():
     def undescribed(schema):
         for name, field in schema.get("properties", {}).items():

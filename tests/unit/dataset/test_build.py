@@ -104,6 +104,34 @@ def test_a_first_round_without_a_converged_label_is_refused(tmp_path, config):
         build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
 
 
+def test_labels_of_two_physics_are_not_joined(tmp_path, config):
+    first, second = (write_set(tmp_path, config, i, [0.01, 0.02, 0.03]) for i in (0, 5))
+    output, before = tmp_path / "r1.zarr", tmp_path / "r0.zarr"
+    build_dataset(config, [first[0]], [first[1]], before, round_=0)
+    labels = store.load(second[1], kind="labels")
+
+    def join(config, **made):
+        store.write(second[1], labels, kind="labels", provenance={"config": made})
+        build_dataset(config, [second[0]], [second[1]], output, round_=1, previous=before)
+
+    for key, value, made in (
+        ("labels.lattice", 60, {"labels": {"method": "kmc", "lattice": 60}}),
+        ("labels.method", "exact", {"labels": {"method": "exact", "lattice": 375}}),
+        ("transport.affinity", 6.0, {"transport": {"model": "coverage-shell", "affinity": 6.0}}),
+    ):
+        with pytest.raises(StoreError, match=rf"l5.*: labelled with {key} = {value}, "):
+            join(config, **made)
+        assert not output.exists()
+    finer = config.model_copy(
+        update={"labels": config.labels.model_copy(update={"lattice": 60, "max_hops": 1e9})}
+    )
+    with pytest.raises(
+        StoreError, match=r"r0\.zarr: labelled with labels.lattice = 375, .* has 60"
+    ):
+        join(finer, labels={"method": "kmc", "lattice": 60})
+    join(config, labels={"method": "kmc", "lattice": 375, "max_hops": 1.0})
+
+
 def test_loadings_are_made_of_the_test_split(tmp_path, config):
     paths = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
     build_dataset(config, [paths[0]], [paths[1]], tmp_path / "d.zarr", round_=0)
@@ -201,6 +229,13 @@ def test_a_set_outside_the_rounds_says_how_its_labels_were_made(tmp_path, config
     structures, labels = write_set(tmp_path, config, 0, [0.01, 0.02])
     made = {"config": {"labels": {"method": "kmc", "lattice": 30}}}
     store.write(labels, store.load(labels, kind="labels"), kind="labels", provenance=made)
-    build_dataset(config, [structures], [labels], tmp_path / "d.zarr", round_=None)
+    output, before = tmp_path / "d.zarr", {"round_": None, "previous": tmp_path / "r0.zarr"}
+    with pytest.raises(StoreError, match="outside the rounds takes the unit of D"):
+        build_dataset(config, [structures], [labels], output, round_=None)
+    with pytest.raises(StoreError, match="1 shards of structures and 0 of labels"):
+        build_dataset(config, [structures], [], output, **before)
+    first = write_set(tmp_path, config, 5, [0.03])
+    build_dataset(config, [first[0]], [first[1]], tmp_path / "r0.zarr", round_=0)
+    build_dataset(config, [structures], [labels], output, **before)
     record = store.load(tmp_path / "d.zarr", kind="dataset").attrs["provenance"]
     assert record["config"]["labels"] == made["config"]["labels"]

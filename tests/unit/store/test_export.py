@@ -7,7 +7,7 @@ import xarray as xr
 
 from morphion import store
 from morphion.errors import StoreError
-from morphion.store.export import export_structures
+from morphion.store.export import export_structures, structure_at
 
 GEOMETRY = {"box_length": 10.0, "diameter": 1.0}
 
@@ -61,3 +61,16 @@ def test_a_structure_file_is_converted(annealed, tmp_path):
     export_structures(annealed, tmp_path / "a.gsd", count=1)
     export_structures(tmp_path / "a.gsd", tmp_path / "a.xyz")
     assert "radius:R:1" in (tmp_path / "a.xyz").read_text()
+    (tmp_path / "a.xyz").rename(tmp_path / "B.XYZ")
+    export_structures(tmp_path / "B.XYZ", tmp_path / "b.gsd")
+    assert len(structure_at(tmp_path / "B.XYZ", 0)[0]) == len(
+        structure_at(tmp_path / "b.gsd", 0)[0]
+    )
+
+
+@pytest.mark.parametrize("choice", [{"first": 1}, {"count": 1}, {"every": 2}])
+def test_a_structure_file_leaves_no_choice(annealed, tmp_path, choice):
+    export_structures(annealed, tmp_path / "a.gsd")
+    with pytest.raises(StoreError, match=r"a\.gsd: .* the last frame is exported"):
+        export_structures(tmp_path / "a.gsd", tmp_path / "b.gsd", **choice)
+    assert not (tmp_path / "b.gsd").exists()

@@ -101,3 +101,6 @@ def test_an_empty_test_split_and_an_empty_loading_are_errors(parents):
         loading_structures(parents.isel(structure=[]), GEOMETRY, 0.15, 1)
     with pytest.raises(StructureError, match="leaves no particle"):
         loading_structures(parents, GEOMETRY, 0.0001, 1)
+    for fraction in (float("nan"), -0.1, 0.9):
+        with pytest.raises(StructureError, match=r"is no volume fraction between 0 and 0\.38"):
+            loading_structures(parents, GEOMETRY, fraction, 1)

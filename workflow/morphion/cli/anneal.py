@@ -38,7 +38,7 @@ def anneal(
     from morphion.anneal.starts import read_starts
     from morphion.config import load_config
 
-    use_threads(threads)
+    use_threads(threads, networks=True)
     run = load_config(config)
     starts = read_starts(start, run.geometry) if start else None
     anneal_runs(run, model, round_, objective.value, job, output, starts=starts)

@@ -18,7 +18,11 @@ def check(file: Annotated[Path, typer.Argument(help="A configuration file.")]) -
     """Validate FILE and print it with every default filled in."""
     import yaml
 
-    print(yaml.safe_dump(block(load_config(file)), sort_keys=False), end="")
+    from morphion.feasible import require_feasible
+
+    config = load_config(file)
+    require_feasible(config)
+    print(yaml.safe_dump(block(config), sort_keys=False), end="")
 
 
 @commands.command()

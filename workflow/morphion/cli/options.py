@@ -1,7 +1,5 @@
 """Arguments and options that several commands share."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +26,15 @@ PIPELINE = "Pipeline stages"
 PEOPLE = "Commands for people"
 
 
-def use_threads(threads: int | None) -> None:
-    """Limit the threads of this process's compiled loops and of its networks."""
+def use_threads(threads: int | None, *, networks: bool = False) -> None:
+    """Limit the threads of this process's compiled loops and, if it runs some, of networks."""
     if threads is None:
         return
     import numba
 
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
-    else:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded
+    if networks:
+        # Loaded later, torch would take as many as there are.
+        import torch
+
+        torch.set_num_threads(threads)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from morphion.cli.options import PIPELINE, ConfigFile
+from morphion.cli.options import PIPELINE, ConfigFile, Threads, use_threads
 
 Output = Annotated[Path, typer.Argument(help="Store to write.")]
 
@@ -14,11 +14,13 @@ def descriptors(
     output: Output,
     config: ConfigFile,
     dataset: Annotated[Path, typer.Option(help="Data set of the last round.")],
+    threads: Threads = None,
 ) -> None:
     """g(r), nearest distances and clusters of every labelled structure."""
     from morphion.analysis.descriptors import descriptors_store
     from morphion.config import load_config
 
+    use_threads(threads)
     descriptors_store(dataset, load_config(config), output)
 
 

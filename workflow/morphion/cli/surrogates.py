@@ -46,7 +46,7 @@ def train(
     from morphion.config import load_config
     from morphion.surrogates import train as train_network
 
-    use_threads(threads)
+    use_threads(threads, networks=True)
     train_network(
         load_config(config), dataset, network, split.value, round_, output, currents or ()
     )
@@ -62,7 +62,7 @@ def evaluate(
     from morphion.files import atomic_file
     from morphion.surrogates import Surrogate, predict_dataset
 
-    use_threads(threads)
+    use_threads(threads, networks=True)
     table = predict_dataset(Surrogate.load(model), dataset)
     with atomic_file(output) as scratch:
         table.to_csv(scratch, index=False)
@@ -92,7 +92,7 @@ def predict(
     from morphion.surrogates.files import predict_files
     from morphion.transport.files import load_transport
 
-    use_threads(threads)
+    use_threads(threads, networks=True)
     results = predict_files(structures, model, transport=load_transport(transport))
     if as_json:
         print(json.dumps(results, indent=2))

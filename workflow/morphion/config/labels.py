@@ -1,12 +1,21 @@
 """How a structure gets its label."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from morphion.config.base import Block
 from morphion.config.transport import CoverageShell, Transport
+
+# What the meaning of a label depends on, beside the transport model; the rest is its precision.
+MEANING = ("method", "lattice")
+
+# Keys that say nothing about labels of the other method.
+_OF_METHOD = {
+    "kmc": ("target_relative_error", "walkers", "max_hops", "control_variate"),
+    "exact": ("relative_residual",),
+}
 
 
 class Walked(Block):
@@ -64,6 +73,11 @@ class Labels(Block):
                 "less is usual"
             )
         return self
+
+    def decisive(self) -> dict[str, Any]:
+        """The keys that labels depend on, as plain values: not those of the other method."""
+        others = {key for name, keys in _OF_METHOD.items() if name != self.method for key in keys}
+        return self.model_dump(mode="json", exclude=others)
 
     def require_shell(self, transport: Transport, box_length: float, diameter: float) -> None:
         """Raise ValueError if the control variate's lattice is too coarse for the ligand shells."""

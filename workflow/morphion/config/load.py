@@ -1,12 +1,13 @@
 """Reading and writing configuration files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from morphion.config.base import plain_path
 from morphion.config.root import Config
 from morphion.config.transport import DistanceTable
 from morphion.errors import ConfigError
@@ -20,30 +21,42 @@ def load_config(path: Path | str) -> Config:
     return parse_config(read_yaml(path), source=str(path), folder=Path(path).parent)
 
 
-def parse_config(content: Mapping[str, Any], *, source: str, folder: Path) -> Config:
-    """Configuration from parsed YAML.
+def parse_config(
+    content: Mapping[str, Any], *, source: str, folder: Path, files: Sequence[Path] = ()
+) -> Config:
+    """Configuration from parsed YAML, put together from ``files`` if it was.
 
-    ``source`` is what an error message calls it; relative paths of a transport table
-    and a packed data set are taken from ``folder`` and made absolute, so that a dumped
-    configuration works from anywhere.
+    ``source`` is what an error message calls it; relative paths of a transport table and a packed
+    data set are taken from the folder of the last of ``files`` that names them, or from
+    ``folder``, and made absolute, so that a dumped configuration works from anywhere.
     """
     config = validate(Config, content, source=source)
     if config.labelled is not None:
-        labelled = _existing(folder / config.labelled, source, "labelled")
+        labelled = _existing(config.labelled, source, "labelled", folder, files)
         config = config.model_copy(update={"labelled": labelled})
     if isinstance(config.transport, DistanceTable):
-        table = _existing(folder / config.transport.path, source, "transport.path")
+        table = _existing(config.transport.path, source, "transport.path", folder, files)
         transport = config.transport.model_copy(update={"path": table})
         config = config.model_copy(update={"transport": transport})
     return config
 
 
-def _existing(path: Path, source: str, key: str) -> Path:
-    """The absolute path; raises ConfigError if no file is there."""
-    path = path.resolve()
+def _existing(path: Path, source: str, key: str, folder: Path, files: Sequence[Path]) -> Path:
+    """The absolute path; raises ConfigError if no file is there, or shells would not take it."""
+    naming = [file for file in files if _has(read_yaml(file), key)]
+    path = ((naming[-1].parent if naming else folder) / path).resolve()
     if not path.is_file():
         raise ConfigError(f"{source}: {key}: no file {path}")
-    return path
+    try:
+        return plain_path(path)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {key}: {error}") from None
+
+
+def _has(content: Any, key: str) -> bool:
+    first, _, rest = key.partition(".")
+    there = isinstance(content, dict) and first in content
+    return there and (not rest or _has(content[first], rest))
 
 
 def dump_config(config: Config, path: Path | str) -> None:

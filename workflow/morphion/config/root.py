@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from morphion.config.analysis import Analysis
 from morphion.config.anneal import Anneal
-from morphion.config.base import Block
+from morphion.config.base import Block, plain_path
 from morphion.config.currents import Currents
 from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
 from morphion.config.labels import Labels, Walked
@@ -26,8 +26,10 @@ Split = tuple[
 class Config(Block):
     """Everything a run depends on. Defaults are the paper's values where it states them."""
 
-    output: Path = Field(description="folder of all results of this run")
-    seed: int = Field(2021, ge=0, description="run seed, the root of every random stream")
+    output: Annotated[Path, AfterValidator(plain_path)] = Field(
+        description="folder of all results of this run"
+    )
+    seed: int = Field(2021, ge=0, lt=2**63, description="run seed, the root of every random stream")
     environment: Literal["cpu", "cuda12", "cuda13"] = Field(
         "cpu", description="conda environment under envs/ (only used with --sdm conda)"
     )

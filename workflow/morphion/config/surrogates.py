@@ -117,6 +117,9 @@ class PaperNetwork(NetworkBlock):
     training: Training = Training()
 
 
+FEWEST_CELLS = 3  # along an edge: each has neighbours of its own on both sides
+
+
 class PeriodicNetwork(NetworkBlock):
     """Circular convolutions on an image of nested spheres and Kirchhoff's laws between its cells,
     exactly invariant to shifts by whole voxels and to the symmetries of the cube."""

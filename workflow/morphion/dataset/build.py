@@ -9,13 +9,15 @@ import xarray as xr
 
 from morphion import provenance, store
 from morphion.config import Config
+from morphion.config.geometry import Geometry
+from morphion.config.labels import MEANING, Labels
 from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import ConfigError, StoreError
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
 from morphion.structures.voxels import iter_voxel_blocks
-from morphion.transport import transport_record
+from morphion.transport.files import transport_differences, transport_record
 
 KIND = "dataset"
 
@@ -38,14 +40,27 @@ def build_dataset(
     ``previous`` is the data set of the round before: its structures come first, and its reference
     diffusivity D0 (the largest converged label of round 0) stays the unit of D*. For a set outside
     the rounds it only gives D0, and the record names how the labels say they were made. Raises
-    StoreError if labels belong to other structures or none of round 0 converged.
+    StoreError if labels belong to other structures, or those of a round or of ``previous`` were
+    made otherwise than ``config`` says, none of round 0 converged, or what gives D0 is missing.
     """
-    new, made = _join(structures, labels)
+    if previous is None and round_ != 0:
+        which = "a set outside the rounds" if round_ is None else f"round {round_}"
+        raise StoreError(
+            f"{output}: {which} takes the unit of D* from the data set before it; name that one "
+            "as previous"
+        )
+    if len(structures) != len(labels):
+        raise StoreError(
+            f"{output}: {len(structures)} shards of structures and {len(labels)} of labels; name "
+            "the labels of each, in the same order"
+        )
+    new, made = _join(structures, labels, config if round_ is not None else None)
     parts = [new.assign(round=("structure", np.full(new.sizes["structure"], round_ or 0, "i4")))]
     if previous is not None:
         before = store.load(previous, kind=KIND)
         reference = before.attrs["reference_diffusivity"]
         if round_ is not None:
+            _require_meaning(previous, before.attrs["provenance"].get("config", {}), config)
             parts.insert(0, before.drop_vars(["split_random", "split_by_run"]))
     else:
         reference = _reference(new, output)
@@ -70,9 +85,13 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
     made = data.attrs["provenance"]
     expected = {**_blocks(config), "seed": config.seed}
     found = {**made["config"], "seed": made["seed"]}
-    for key in ("geometry", "labels"):
-        # Keys that came later than the file have the defaults it was made with.
-        found[key] = block(validate(type(getattr(config, key)), found[key], source=str(source)))
+    # Keys that came later than the file have the defaults it was made with.
+    geometry, labels = (
+        validate(kind, found[key], source=str(source))
+        for key, kind in (("geometry", Geometry), ("labels", Labels))
+    )
+    found |= {"geometry": block(geometry), "labels": labels.decisive()}
+    expected["labels"] = config.labels.decisive()
     expected["structures"], found["structures"] = config.structures.count, data.sizes["structure"]
     for key, value in expected.items():
         if found.get(key) != value:
@@ -115,8 +134,11 @@ def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:
     log(f"{output}: {_summary(data)}")
 
 
-def _join(structures: Sequence[Path], labels: Sequence[Path]) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Structures with their labels, and the configuration that the last labels were made with."""
+def _join(
+    structures: Sequence[Path], labels: Sequence[Path], config: Config | None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Structures with their labels, and the configuration that the last labels were made with,
+    which must be ``config`` if one is given."""
     joined, made = [], {}
     for structure_path, label_path in zip(structures, labels, strict=True):
         shard = store.load(structure_path, kind="structures")
@@ -124,12 +146,35 @@ def _join(structures: Sequence[Path], labels: Sequence[Path]) -> tuple[xr.Datase
         if label.attrs["structures_digest"] != structures_digest(shard):
             raise StoreError(f"{label_path}: labels of other structures than {structure_path} has")
         made = label.attrs["provenance"].get("config", {})
+        if config is not None:
+            _require_meaning(label_path, made, config)
         variables = {name: shard[name] for name in _FROM_STRUCTURES}
         variables |= {name: label[name] for name in _FROM_LABELS}
         joined.append(xr.Dataset(variables, attrs=shard.attrs))
     data = xr.concat(joined, "structure", combine_attrs="drop", data_vars="minimal")
     data.attrs = dict(joined[0].attrs)
     return data, made
+
+
+def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
+    """Raise StoreError if labels were made by another method, on another lattice or with another
+    transport model; a record that says nothing of them is taken as it is."""
+    differences = {}
+    if "transport" in made:
+        record = transport_record(config.transport)
+        differences = {
+            f"transport.{key}": values
+            for key, values in transport_differences(made["transport"], record).items()
+        }
+    for key in MEANING:
+        found, asked = made.get("labels", {}).get(key), getattr(config.labels, key)
+        if found is not None and found != asked:
+            differences[f"labels.{key}"] = (found, asked)
+    for key, (found, asked) in differences.items():
+        raise StoreError(
+            f"{path}: labelled with {key} = {found}, the configuration has {asked}; labels of both "
+            "cannot be joined: label anew, or use the configuration that they were made with"
+        )
 
 
 def _reference(data: xr.Dataset, output: Path) -> float:

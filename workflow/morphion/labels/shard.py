@@ -18,6 +18,7 @@ from morphion.philox import stream_key
 from morphion.progress import log, progress
 from morphion.provenance import digest
 from morphion.store.checksum import checksum
+from morphion.transport import transport_record
 
 KIND = "labels"
 
@@ -48,8 +49,8 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     """
     device, how = choose(config.engine), config.labels_of(set_)
     data = store.load(structures, kind="structures")
-    block_ = {"transport": block(config.transport), "labels": block(how)}
-    identity = [block_, config.seed, set_, structures_digest(data), _table(config)]
+    identity = [{"transport": block(config.transport), "labels": how.decisive()}]
+    identity += [config.seed, set_, structures_digest(data), _table(config)]
     if how.control_variate is not None:
         identity.append(config.verdict.structures_per_shard)
     partial = store.Partial(output, identity)
@@ -76,7 +77,10 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
         _assemble(finished, data, how),
         kind=KIND,
         provenance=provenance.record(
-            block_, seed=config.seed, set=set_, engine="cpu" if device is None else device.name
+            {"transport": transport_record(config.transport), "labels": block(how)},
+            seed=config.seed,
+            set=set_,
+            engine="cpu" if device is None else device.name,
         ),
     )
     partial.discard()

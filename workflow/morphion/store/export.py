@@ -25,9 +25,14 @@ def export_structures(
 
     ``source`` is a structure, data set or annealing store, or a structure file; labels and
     predictions travel along. Raises StoreError for a store that is not sound or has no structures,
-    and for an empty choice.
+    for an empty choice, and for any choice from a structure file: only its last frame is read.
     """
-    if source.suffix in STRUCTURE_SUFFIXES:
+    if _is_structure_file(source):
+        if (first, count, every) != (0, None, 1):
+            raise StoreError(
+                f"{source}: of a structure file the last frame is exported; leave out first, count "
+                "and every, which choose from a store"
+            )
         structure = read_structure(source)
         frame = Frame(structure.positions, structure.box_length, structure.diameter)
         write_trajectory(output, [frame])
@@ -60,7 +65,7 @@ def export_structures(
 
 def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
     """Positions, box edge and diameter of a structure file, or of a row of a store."""
-    if source.suffix in STRUCTURE_SUFFIXES:
+    if _is_structure_file(source):
         structure = read_structure(source)
         return structure.positions, structure.box_length, structure.diameter
     root, name = _root(source)
@@ -68,6 +73,10 @@ def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
         raise StoreError(f"{source}: it holds {root[name].shape[0]} structures, no number {row}")
     verify(source, names=[name])
     return _positions(root, name, row), root.attrs["box_length"], root.attrs["diameter"]
+
+
+def _is_structure_file(source: Path) -> bool:
+    return source.suffix.lower() in STRUCTURE_SUFFIXES
 
 
 def _root(source: Path) -> tuple[zarr.Group, str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from morphion.config.geometry import Geometry
+from morphion.config.geometry import RSA_JAMMING, Geometry
 from morphion.errors import StructureError
 from morphion.progress import progress
 from morphion.structures.addition import at_loading
@@ -26,6 +26,11 @@ def loading_structures(
     parent's family, variant and group; ``index`` and ``parent`` are the parent's place.
     Raises StructureError if the loading leaves no particle or no parent can be brought to it.
     """
+    if not 0 < volume_fraction < RSA_JAMMING:
+        raise StructureError(
+            f"loading {volume_fraction:g} is no volume fraction between 0 and {RSA_JAMMING}, where "
+            "random sequential addition jams"
+        )
     target = geometry.particles_at(volume_fraction)
     if target < 1:
         raise StructureError(

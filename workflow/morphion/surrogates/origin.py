@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphion.config import Config
+from morphion.config.labels import MEANING
 from morphion.config.load import block
 from morphion.errors import MorphionWarning, SurrogateError
 from morphion.surrogates.model import Description
 from morphion.transport.files import transport_differences, transport_record
-
-# What the meaning of a label depends on, beside the transport model; the rest is its precision.
-_MEANING = ("method", "lattice")
 
 
 def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> None:
@@ -26,7 +24,7 @@ def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> 
         differences = _prefixed("transport", made["transport"], transport_record(config.transport))
     if "labels" in made:
         asked = block(config.labels)
-        found = ((f"labels.{name}", made["labels"][name], asked[name]) for name in _MEANING)
+        found = ((f"labels.{name}", made["labels"][name], asked[name]) for name in MEANING)
         differences |= {name: (one, other) for name, one, other in found if one != other}
     for name, (one, other) in differences.items():
         raise SurrogateError(

@@ -1,0 +1,74 @@
+"""Whether a run can work as configured, before anything is computed.
+
+Blocks of the configuration are valid by themselves; here they are held against the geometry and
+the number of structures, as the stages that use them would hours later.
+"""
+
+import math
+from collections.abc import Iterator
+
+from morphion.config import Config
+from morphion.config.surrogates import FEWEST_CELLS, PairsNetwork, PeriodicNetwork
+from morphion.errors import ConfigError
+
+
+def require_feasible(config: Config) -> None:
+    """Raise ConfigError with every key that a stage of the run could not work with."""
+    wrong = [*_distances(config), *_cutoffs(config), *_cells(config), *_counts(config)]
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+
+
+def _distances(config: Config) -> Iterator[str]:
+    """Shells of g(r) in which no two particles can be, as half a diagonal is the farthest."""
+    most = math.ceil(math.sqrt(3) / 2 * config.geometry.box_length + 0.5) - 1
+    asked = {"analysis.max_distance": config.analysis.max_distance}
+    for name, network in config.surrogates.networks.items():
+        if network.kind == "trees" or (network.kind == "dense" and network.descriptor == "rdf"):
+            asked[f"surrogates.networks.{name}.max_distance"] = network.max_distance
+    for key, distance in asked.items():
+        if distance > most:
+            yield (
+                f"{key} = {distance}: no two particles are that far apart in a box of edge "
+                f"{config.geometry.voxels} voxels; at most {most}"
+            )
+
+
+def _cutoffs(config: Config) -> Iterator[str]:
+    """Cutoffs of pairs within which a particle would meet two images of another."""
+    most = config.geometry.box_length / config.geometry.diameter / 2
+    for name, network in config.surrogates.networks.items():
+        if isinstance(network, PairsNetwork) and network.cutoff > most:
+            yield (
+                f"surrogates.networks.{name}.cutoff = {network.cutoff:g} sphere diameters is more "
+                f"than half the box edge; at most {most:.4g}"
+            )
+
+
+def _cells(config: Config) -> Iterator[str]:
+    voxels = config.geometry.voxels
+    divisors = [e for e in range(1, voxels // FEWEST_CELLS + 1) if voxels % e == 0]
+    for name, network in config.surrogates.networks.items():
+        if isinstance(network, PeriodicNetwork) and network.cell not in divisors:
+            yield (
+                f"surrogates.networks.{name}.cell = {network.cell} does not divide geometry.voxels "
+                f"= {voxels} into at least {FEWEST_CELLS} cells along an edge; one of {divisors}"
+            )
+
+
+def _counts(config: Config) -> Iterator[str]:
+    """Structures asked of the first data set's training and test split."""
+    curve, count = config.surrogates.learning_curve, config.structures.count
+    train, _, test = (math.floor(share * count) + 1 for share in config.split)
+    asked = {
+        f"surrogates.networks.{name}.training.structures": (network.training.structures, train)
+        for name, network in config.surrogates.networks.items()
+    }
+    if curve.networks:
+        asked |= {
+            f"surrogates.learning_curve.sizes[{i}]": (n, train) for i, n in enumerate(curve.sizes)
+        }
+    asked["walked.structures"] = (config.walked.structures, test)
+    for key, (number, most) in asked.items():
+        if (number or 0) > most:
+            yield f"{key} = {number}: of {count} structures this split leaves about {most}"
