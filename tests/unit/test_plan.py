@@ -5,6 +5,7 @@ import pytest
 from morphion.config import Config
 from morphion.config.geometry import Structures
 from morphion.config.load import trained
+from morphion.dataset.split import split_sizes
 from morphion.errors import ConfigError
 from morphion.plan import Plan, planned_here
 
@@ -27,6 +28,12 @@ def test_without_a_gpu_costly_trainings_are_left_out_and_the_largest_made_is_com
     assert plan.left_out() == ["paper", "paper-1024"]
     assert plan.compared() == ["rdf", "paper-256"]
     assert (0, "rdf-256", "random") in set(plan.models())
+
+
+def test_a_size_that_is_the_whole_split_is_trained_once():
+    whole = split_sizes(config().structures.count, config().split)[0]
+    plan = Plan(config(sizes=(256, whole), networks=("rdf",)))
+    assert [name for name in plan.trainings() if name.startswith("rdf")] == ["rdf", "rdf-256"]
 
 
 @pytest.mark.parametrize(("engine", "here"), [("auto", True), ("gpu", False)])

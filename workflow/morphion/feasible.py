@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from morphion.config import Config
 from morphion.config.surrogates import FEWEST_CELLS, PairsNetwork, PeriodicNetwork
+from morphion.dataset.split import split_sizes
 from morphion.errors import ConfigError
 
 
@@ -59,7 +60,7 @@ def _cells(config: Config) -> Iterator[str]:
 def _counts(config: Config) -> Iterator[str]:
     """Structures asked of the first data set's training and test split."""
     curve, count = config.surrogates.learning_curve, config.structures.count
-    train, _, test = (math.floor(share * count) + 1 for share in config.split)
+    train, _, test = split_sizes(count, config.split)
     asked = {
         f"surrogates.networks.{name}.training.structures": (network.training.structures, train)
         for name, network in config.surrogates.networks.items()
@@ -71,4 +72,4 @@ def _counts(config: Config) -> Iterator[str]:
     asked["walked.structures"] = (config.walked.structures, test)
     for key, (number, most) in asked.items():
         if (number or 0) > most:
-            yield f"{key} = {number}: of {count} structures this split leaves about {most}"
+            yield f"{key} = {number}: of {count} structures this split leaves {most}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from morphion.config import Config
 from morphion.config.anneal import OBJECTIVES
+from morphion.dataset.split import split_sizes
 from morphion.errors import ConfigError
 from morphion.gpu.present import gpu_is_present
 from morphion.paths import EVALUATION, WALKED, loading_set, round_set
@@ -135,15 +136,21 @@ class Plan:
         training = self.config.surrogates.network(name).training
         if training.needs_gpu_above is None:
             return False
-        whole = self.structures_in(round_set(0)) * self.config.split[0]
-        return (training.structures or whole) > training.needs_gpu_above
+        return (training.structures or self._training_split) > training.needs_gpu_above
+
+    @property
+    def _training_split(self) -> int:
+        """Structures of round 0 to train on if all of its labels can be used."""
+        return split_sizes(self.structures_in(round_set(0)), self.config.split)[0]
 
     def _wanted(self) -> Iterator[str]:
         curve = self.config.surrogates.learning_curve
-        for key in self.config.surrogates.networks:
+        for key, network in self.config.surrogates.networks.items():
             yield key
             if key in curve.networks:
-                yield from (f"{key}-{size}" for size in sorted(curve.sizes))
+                # A size that the network itself is trained on would be the same training again.
+                own = network.training.structures or self._training_split
+                yield from (f"{key}-{size}" for size in sorted(curve.sizes) if size != own)
 
     def models(self) -> Iterator[tuple[int, str, str]]:
         """Round, name and split of every training.

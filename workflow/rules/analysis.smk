@@ -63,7 +63,8 @@ for table_name, table in TABLES.items():
             name=table_name,
             depends=depends_on("analysis"),
         shell:
-            "morphion table --config {params.config} {params.name} {output.csv} 2> {log}"
+            "morphion table --config {params.config} --threads {threads}"
+            " {params.name} {output.csv} 2> {log}"
 
 
 for figure_name, figure in FIGURES.items():

@@ -22,7 +22,8 @@ def inputs(run, tmp_path):
     tables.networks_table(networks, run.config, named["networks"])
     tables.table1([run.annealed], run.retrained, run.config, named["table1"])
     sets = {"evaluation": networks}
-    tables.out_of_distribution_table(sets, run.config, named["out_of_distribution"])
+    learned = dict.fromkeys(networks, run.first_predictions)
+    tables.out_of_distribution_table(sets, learned, run.config, named["out_of_distribution"])
     tables.learning_curve_table(networks, run.config, named["learning_curve"])
     cost = {"epochs": 9, "training_seconds": 90.0, "ranks": 1, "device": "cpu"}
     costs = [
@@ -45,6 +46,15 @@ def inputs(run, tmp_path):
     overview.training_figure({"periodic": run.history}, training)
     overview.learning_curves(named["learning_curve"], curves)
     return named, {"training": training, "learning_curves": curves}
+
+
+def test_two_trainings_on_as_many_structures_are_one_entry(inputs, run, tmp_path):
+    path = inputs[0]["learning_curve"]
+    table = pd.read_csv(path)
+    pd.concat([table, table[table.network == "periodic"]]).to_csv(path, index=False)
+    results_page(*inputs, run.config, tmp_path / "page.md")
+    curves = (tmp_path / "page.md").read_text().split("## Learning curves")[1].split("##")[0]
+    assert curves.count("| periodic |") == 1
 
 
 def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path):

@@ -205,8 +205,22 @@ def test_learning_curves_count_what_each_training_saw(by_hand, run, tmp_path):
 
 def test_out_of_distribution_scores_every_network_on_every_set(by_hand, run, tmp_path):
     sets = {name: {"cnn": by_hand, "rdf": by_hand} for name in ("evaluation", "loading-0.15")}
-    tables.out_of_distribution_table(sets, run.config, tmp_path / "t.csv")
+    pd.read_csv(by_hand).assign(group="another").to_csv(tmp_path / "known.csv", index=False)
+    known = dict.fromkeys(("cnn", "rdf"), tmp_path / "known.csv")
+    tables.out_of_distribution_table(sets, known, run.config, tmp_path / "t.csv")
     table = pd.read_csv(tmp_path / "t.csv")
     assert table.set.tolist() == ["evaluation"] * 2 + ["loading-0.15"] * 2
     assert table.network.tolist() == ["cnn", "rdf"] * 2
     assert (table.structures == 5).all()
+
+
+def test_what_comes_from_structures_that_were_trained_on_is_not_scored(by_hand, run, tmp_path):
+    later = pd.read_csv(by_hand).assign(group=list("abcdefg"))
+    later.to_csv(tmp_path / "later.csv", index=False)
+    learned = later.assign(split=["train", "validation", "test", *["unused"] * 4])
+    learned.to_csv(tmp_path / "learned.csv", index=False)
+    sets = {"loading-0.15": {"cnn": tmp_path / "later.csv"}}
+    learned = {"cnn": tmp_path / "learned.csv"}
+    tables.out_of_distribution_table(sets, learned, run.config, tmp_path / "t.csv")
+    row = pd.read_csv(tmp_path / "t.csv").iloc[0]
+    assert (row.structures, row.mape) == (3, pytest.approx(10))  # c, d and e

@@ -134,6 +134,29 @@ def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
     assert_same_network(tmp_path / "whole", tmp_path / "resumed")
 
 
+def test_sigterm_after_the_last_epoch_is_not_a_network_without_predictions(
+    tmp_path, config, dataset, monkeypatch
+):
+    train(config, dataset, "rdf", "random", 0, tmp_path / "whole")
+    note, told = Loop._note, []
+
+    def terminated(self):
+        if self._finished():
+            os.kill(os.getpid(), signal.SIGTERM)
+            told.append(self._position.epoch)
+        return note(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_note", terminated)
+        with pytest.raises(SystemExit) as stopped:
+            train(config, dataset, "rdf", "random", 0, tmp_path / "resumed")
+    assert stopped.value.code == 143
+    assert told
+    assert not (tmp_path / "resumed").exists()
+    train(config, dataset, "rdf", "random", 0, tmp_path / "resumed")
+    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
+
+
 def test_sigterm_while_validating_saves_and_the_training_resumes(
     tmp_path, config, dataset, monkeypatch
 ):

@@ -128,7 +128,8 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
                 "predictions": {
                     set_: {n: where.predictions(0, n, "random", set_) for n in networks}
                     for set_ in plan.unlike_sets()
-                }
+                },
+                "learned": networks,
             },
             configured=True,
         ),

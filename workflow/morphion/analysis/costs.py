@@ -74,7 +74,9 @@ def left_out_table(dataset: Path, networks: Sequence[str], config: Config, outpu
         key = name.partition("-")[0]
         if key not in speeds:
             with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
-                measured = trial(config, dataset, key, Path(folder), batch=_TRIAL_BATCH)
+                measured = trial(
+                    config, dataset, key, Path(folder), batch=_TRIAL_BATCH, device="cpu"
+                )
                 surrogate = Surrogate.load(measured.model, "cpu")
                 times = prediction_times(surrogate, data.positions.values[:64], *lengths)
             speeds[key] = {

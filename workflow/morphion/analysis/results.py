@@ -234,6 +234,7 @@ def _learning_curve(path: Path, left_out: pd.DataFrame) -> list[str]:
     rows = []
     for name in dict.fromkeys(names):
         part = table[table.network == name].set_index("training_structures")
+        part = part[~part.index.duplicated()]  # trained twice on as many, as labels had it
         cells = [
             _interval(part.loc[size], "mape")
             if size in part.index

@@ -96,14 +96,25 @@ def learning_curve_table(predictions: Mapping[str, Path], config: Config, output
 
 
 def out_of_distribution_table(
-    predictions: Mapping[str, Mapping[str, Path]], config: Config, output: Path
+    predictions: Mapping[str, Mapping[str, Path]],
+    learned: Mapping[str, Path],
+    config: Config,
+    output: Path,
 ) -> None:
-    """Accuracy of the first networks on sets unlike their data; set -> network -> predictions."""
-    rows = [
-        {"set": set_, "network": network} | _accuracy(read_predictions(path), config)
-        for set_, networks in predictions.items()
-        for network, path in networks.items()
-    ]
+    """Accuracy of the first networks on sets unlike their data; set -> network -> predictions.
+
+    ``learned``: network -> predictions of the data set it was trained on. Every round splits anew,
+    so that a test split of a later one, from which other loadings are made, has structures of it:
+    what comes from one that trained or validated a network is not scored.
+    """
+    rows = []
+    for set_, networks in predictions.items():
+        for network, path in networks.items():
+            known = read_predictions(learned[network])
+            known = known[known.split.isin(SPLITS[:2])]
+            table = read_predictions(path)
+            fresh = table[~table.group.isin(known.group)]
+            rows.append({"set": set_, "network": network} | _accuracy(fresh, config))
     if not rows:
         raise MorphionError(f"{output}: the table needs at least one set and one network")
     write_table(rows, output)

@@ -40,6 +40,7 @@ def table(
     name: Annotated[str, typer.Argument(help="Name of the table, e.g. table1 or summary.")],
     output: Annotated[Path, typer.Argument(help="OUT.csv; OUT.html is written beside it.")],
     config: ConfigFile,
+    threads: Threads = None,
 ) -> None:
     """A table of the report, from the results of the run."""
     from morphion.analysis.catalogue import find, tables
@@ -48,6 +49,7 @@ def table(
 
     run = load_config(config)
     artifact = find(tables(run), name)
+    use_threads(threads, networks=artifact.threads > 1)  # timed
     artifact.make(run, output)
     write_page(output, artifact.title)
 

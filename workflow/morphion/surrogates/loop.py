@@ -153,6 +153,9 @@ class Loop:
             while not self._finished():
                 self._train_epoch()
                 report.advance(note=self._note())
+            # Told after the last epoch was closed, it would score nothing any more.
+            if self._ranks.sum([float(self._terminated)])[0]:
+                raise Stopped
         load_tensors(self._model, self._best, where="the best epoch")
         self._average = None
         return self._position
@@ -317,11 +320,10 @@ class Loop:
                 f"the validation loss is {validation} after epoch {position.epoch}: training "
                 f"diverged; {self._remedy()}"
             )
-        if predicted.max() < _COLLAPSED * self._labels.min():
+        if predicted.max() < _COLLAPSED * self._labels[self._train_rows].min():
             raise SurrogateError(
                 f"predictions fell to 0 by epoch {position.epoch}, at most {predicted.max():.2g}, "
-                f"where their exponential has no gradient left: training collapsed; "
-                f"{self._remedy()}"
+                f"where their exponential has no gradient: it collapsed; {self._remedy()}"
             )
         if validation < position.best_loss:
             position.best_loss, position.best_epoch = validation, position.epoch

@@ -106,10 +106,11 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def ranks() -> Iterator[Ranks]:
-    """Join the ranks torchrun started (NCCL on GPUs, gloo on CPUs), or be the only one."""
+def ranks(alone: str = "auto") -> Iterator[Ranks]:
+    """Join the ranks torchrun started (NCCL on GPUs, gloo on CPUs), or be the only one, on the
+    device ``alone``."""
     if not inside_torchrun():
-        yield Ranks(0, 1, choose_device())
+        yield Ranks(0, 1, choose_device(alone))
         return
     local, count = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     if torch.cuda.is_available():

@@ -52,13 +52,16 @@ def train(
     round_: int,
     output: Path | str,
     currents: Sequence[Path | str] = (),
+    *,
+    device: str = "auto",
 ) -> None:
     """Train a network on one split of a data set and write its model folder.
 
     ``network`` names a training (``Surrogates.network``), ``split`` is ``random`` or ``by_run``;
     the round seeds the weights, so that a retraining starts from new ones. ``currents`` are stores
     of currents of the data set's structures, for a network that learns them. With ``ranks`` above 1
-    the ranks are started here, unless torchrun started this process. A killed training continues
+    the ranks are started here, unless torchrun started this process; a single one runs on
+    ``device`` (``parallel.choose_device``). A killed training continues
     where it was and ends with the identical network; SIGTERM saves and exits with status 143.
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
@@ -93,7 +96,7 @@ def train(
         return
     keep_freed_memory()
     strict_float32()
-    with parallel.ranks() as ranks, reproducible(ranks.device):
+    with parallel.ranks(device) as ranks, reproducible(ranks.device):
         _Training(config, data, network, split, round_, output, ranks).run()
 
 

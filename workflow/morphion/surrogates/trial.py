@@ -34,12 +34,14 @@ def trial(
     steps: int = 1,
     epochs: int = 2,
     ranks: int = 1,
+    device: str = "auto",
 ) -> Trial:
     """Train a network by the training stage for a few steps of ``batch`` structures.
 
     ``dataset`` is a data set with at least batch x steps structures to train on and a structure to
-    validate with for each rank; ``folder`` takes all that is written. The first epoch allocates
-    and compiles. Raises what ``train`` raises, and SurrogateError for a data set that is too small.
+    validate with for each rank; ``folder`` takes all that is written; ``device`` is that of a
+    single rank. The first epoch allocates and compiles. Raises what ``train`` raises, and
+    SurrogateError for a data set that is too small.
     """
     block = config.surrogates.network(network)
     training = block.training.model_copy(
@@ -57,7 +59,7 @@ def trial(
     config = config.model_copy(update={"surrogates": surrogates})
     part, model = folder / "dataset.zarr", folder / "model"
     _write_part(dataset, part, {"train": batch * steps, "validation": ranks})
-    train(config, part, network, "random", 0, model)
+    train(config, part, network, "random", 0, model, device=device)
     history = pd.read_csv(model / "history.csv")
     return Trial(
         float(history.samples_per_second.max()),
