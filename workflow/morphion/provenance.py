@@ -33,7 +33,10 @@ def command_line() -> str:
 
 @functools.cache
 def git_commit() -> str | None:
-    """Commit of the source tree the package runs from, with ``+`` if it was edited; else None."""
+    """Commit of the source tree the package runs from, with ``+`` if it was edited; else None.
+
+    An installed copy may lie inside another project's repository, which does not track it.
+    """
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -43,6 +46,7 @@ def git_commit() -> str | None:
         return run.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -12,6 +12,7 @@ from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.structures.families import generate
 from morphion.structures.files import read_structure, write_structure
+from morphion.transport.example import write_coverage_table
 from morphion.transport.raster import rasterise
 
 KEYS = {
@@ -98,6 +99,24 @@ def test_labels_do_not_depend_on_the_unit_of_length_or_the_format(morphion, tmp_
     found = [entry["diffusivity"] for entry in json.loads(out)]
     assert code == 0
     np.testing.assert_allclose(found, found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_walks_cost_as_much_in_any_unit_of_length(morphion, tmp_path, table):
+    geometry = Geometry(voxels=24, particles=3)
+    positions = generate(geometry, Structures(), 1, "rsa", 0)
+    files = [tmp_path / f"{name}.xyz" for name in ("voxels", "metres", "sigma")]
+    for path, scale in zip(files, (1, 1e-9, 1 / geometry.diameter), strict=True):
+        write_structure(path, positions * scale, 24.0 * scale, geometry.diameter * scale)
+    options = ["--method", "kmc", "--lattice", 24, "--relative-error", 0.1]
+    if table:
+        write_coverage_table(tmp_path / "table.csv", CoverageShell())
+        (tmp_path / "table.yaml").write_text("{model: table, path: table.csv}")
+        options += ["--transport", tmp_path / "table.yaml"]
+    code, out, _ = morphion("label", *files, *options, "--json")
+    found = [(entry["hops"], entry["stderr"]) for entry in json.loads(out)]
+    assert code == 0
+    np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-2)
 
 
 def test_a_table_without_json_is_for_people(morphion, by_hand):

@@ -156,6 +156,23 @@ def test_a_killed_part_continues_to_the_same_currents(config, dataset, tmp_path,
 
 
 @pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
+def test_a_killed_part_does_not_continue_with_another_diameter(
+    config, dataset, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", None)
+        with pytest.raises(TypeError):
+            solve_shard(config, dataset, 0, 0, 1, tmp_path / "c.zarr")
+    data = store.load(dataset, kind="dataset")
+    data.attrs["diameter"] *= 1.003
+    store.write(tmp_path / "wider.zarr", data, kind="dataset", provenance={})
+    for name in ("c", "fresh"):
+        solve_shard(config, tmp_path / "wider.zarr", 0, 0, 1, tmp_path / f"{name}.zarr")
+    one, other = (store.load(tmp_path / f"{name}.zarr", kind="currents") for name in ("c", "fresh"))
+    np.testing.assert_array_equal(one.current, other.current)
+
+
+@pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
 def test_a_structure_whose_solution_stopped_short_has_no_currents(
     config, dataset, tmp_path, monkeypatch
 ):

@@ -198,8 +198,26 @@ def test_a_device_without_room_for_one_walker_is_an_error():
     engine = GpuEngine(HostDevice())
     tables = engine.prepare(random_lattice(16, 4))
     engine.device.memory = 1000
-    with pytest.raises(DeviceMemoryError):
+    with pytest.raises(DeviceMemoryError, match=r"host: .*MiB of its memory are left, and a walk"):
         engine.walk([(tables, WalkRequest(KEY, 0, 10, 1.0, 40))])
+
+
+def test_two_jobs_without_room_for_one_walker_are_an_error(monkeypatch):
+    device = HostDevice()
+    engine = GpuEngine(device)
+    jobs = [
+        (engine.prepare(random_lattice(16, seed)), WalkRequest(KEY, 0, 4, 1.0, 40))
+        for seed in (4, 5)
+    ]
+    for usable in (0, 4000):  # less than the tables that stay beside walkers
+        monkeypatch.setattr(device, "usable_memory", lambda usable=usable: usable)
+        with pytest.raises(DeviceMemoryError):
+            engine.walk(jobs)
+    monkeypatch.setattr(device, "usable_memory", lambda: 20_000)
+    split = engine.walk(jobs)
+    monkeypatch.setattr(device, "usable_memory", lambda: 10_000_000)
+    for one, other in zip(split, engine.walk(jobs), strict=True):
+        np.testing.assert_array_equal(one.curves.products, other.curves.products)
 
 
 def test_weights_beyond_the_fixed_point_are_refused_as_on_the_cpu(device):

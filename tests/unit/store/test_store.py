@@ -1,6 +1,10 @@
 """A store appears whole or not at all, opens elsewhere, and notices any change."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,3 +200,29 @@ def test_a_truncated_chunk_of_an_unfinished_job_is_made_again(tmp_path):
     assert partial.load("0") is None
     partial.save("0", {"diffusivity": np.array(0.5)})
     assert partial.load("0")["diffusivity"] == 0.5
+
+
+def test_a_copy_in_another_repository_has_no_commit(tmp_path):
+    def git(*arguments):
+        who = ["-c", "user.name=n", "-c", "user.email=e"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit():
+        code = "from morphion.provenance import git_commit; print(git_commit())"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        where = {"env": environment, "cwd": tmp_path, "check": True, "text": True}
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, **where
+        ).stdout.strip()
+
+    package = Path(provenance.__file__).parent
+    (tmp_path / "morphion").mkdir()
+    for name in ("__init__.py", "provenance.py"):
+        shutil.copy(package / name, tmp_path / "morphion")
+    git("init")
+    git("commit", "--allow-empty", "-m", "theirs")
+    assert commit() == "None"
+    git("add", "morphion/__init__.py", "morphion/provenance.py")
+    git("commit", "-m", "ours")
+    assert commit() == git("rev-parse", "HEAD")

@@ -34,7 +34,9 @@ def solve_shard(
     rows = np.array_split(np.flatnonzero(joined), parts)[part]
     positions = data.positions.values[rows]
     record = {"transport": transport_record(config.transport), "currents": block(config.currents)}
-    partial = store.Partial(output, [record, checksum(np.ascontiguousarray(positions))])
+    geometry = [data.attrs[name] for name in ("box_length", "diameter", "voxels")]
+    identity = [record, checksum(np.ascontiguousarray(positions)), geometry]
+    partial = store.Partial(output, identity)
     found = [partial.load(f"{row:06d}") for row in rows]
     done = sum(entry is not None for entry in found)
     if done:

@@ -38,9 +38,10 @@ from morphion.exact.multigrid import CHEBYSHEV
 from morphion.kmc.palette import quantised
 from morphion.transport.lattice import Lattice
 
-# Work space of psi and v beside the lattice as rasterised: the one that walkers see, b, psi, and
-# either the smoother's three vectors or v.
-BYTES_PER_SITE = 8 + 4 + 12 + 12
+# Work space of psi and v beside the lattice as rasterised: the one that walkers see, b twice, psi,
+# and either the smoother's three vectors or v.
+BYTES_PER_SITE = 8 + 8 + 12 + 12 + 4
+COARSE_BYTES_PER_SITE = 100  # of the coarser lattice, whose corrector is found meanwhile
 _RESIDUAL = 1e-3  # of the coarse corrector, which differs by far more from that of the fine lattice
 
 

@@ -146,13 +146,19 @@ class GpuEngine:
         starts = sum(table.summary.row_cumulative.nbytes for table, _ in jobs)
         limit = max(_SHARE * self.device.usable_memory() - starts, 0)
         while left:
+            least = _bytes(requests[left[0].job], 1, controlled)
+            if limit < least:
+                raise DeviceMemoryError(
+                    f"{self.device.name}: {limit / 2**20:.1f} MiB of its memory are left, and a "
+                    f"walker takes {least / 2**20:.1f}; other programs may hold the rest"
+                )
             parts, rest = _fitting(left, requests, limit, controlled)
             batch = [(jobs[p.job][0], requests[p.job].part(p.first, p.walkers)) for p in parts]
             try:
                 launch = Launch(self.device, batch)
             except DeviceMemoryError:
                 limit = sum(_bytes(requests[p.job], p.walkers, controlled) for p in parts) / 2
-                if limit < _bytes(requests[left[0].job], 1, controlled):
+                if limit < least:
                     raise
                 continue
             launch.run(
@@ -200,12 +206,10 @@ def _bytes(request: WalkRequest, walkers: int, controlled: bool) -> int:
 def _fitting(
     left: list[_Part], requests: list[WalkRequest], limit: float, controlled: bool
 ) -> tuple[list[_Part], list[_Part]]:
-    """The first parts that take at most ``limit`` bytes, at least one walker, and the rest."""
+    """The first parts that take at most ``limit`` bytes, which a walker must, and the rest."""
     parts: list[_Part] = []
     for position, part in enumerate(left):
         fits = min(part.walkers, int(limit // _bytes(requests[part.job], 1, controlled)))
-        if not parts:
-            fits = max(fits, 1)
         if fits > 0:
             parts.append(_Part(part.job, part.first, fits))
             limit -= _bytes(requests[part.job], fits, controlled)

@@ -28,7 +28,7 @@ from morphion.exact import solve
 from morphion.exact.bonds import Bonds
 from morphion.transport.lattice import Lattice
 
-BYTES_PER_SITE = 150  # of the lattice that is solved
+BYTES_PER_SITE = 180  # of the lattice that is solved
 _STEPS = 3
 _RESIDUAL = 1e-3
 _FLOOR = 1e-6  # of the bound without correlations: the least diffusivity that is told from zero
@@ -98,7 +98,8 @@ def on_finer(known: Transient, sites: int, finer: Lattice, target: int) -> Trans
     found = np.diagonal(solve(finer, _RESIDUAL).tensor)
     # To three digits, as that of the coarser lattice.
     fallen = [
-        max(float(f"{d:.2e}") / coarse, _FLOOR)
+        # An axis without a single bond on either lattice stays as it is.
+        max(float(f"{d:.2e}") / coarse, _FLOOR) if coarse > 0 else 1.0
         for d, coarse in zip(found, known.diffusivity, strict=True)
     ]
     slower = np.maximum(1.0, np.array(fallen) ** -((h2 - h2_target) / (h2 - h2_finer)))

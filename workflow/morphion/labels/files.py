@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from morphion.config.geometry import Geometry
 from morphion.config.labels import Labels
 from morphion.config.transport import Transport
 from morphion.errors import ConfigError
@@ -11,7 +12,7 @@ from morphion.gpu import CudaDevice
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
-from morphion.structures.files import read_structure
+from morphion.structures.files import StructureFile, read_structure
 
 
 def label_files(
@@ -34,7 +35,7 @@ def label_files(
         except ValueError as error:
             raise ConfigError(f"{structure.path}: {error}") from None
     key = stream_key(seed, "kmc-file")
-    tasks = [Task(s.positions, s.box_length, s.diameter, key, str(s.path)) for s in structures]
+    tasks = [_in_voxels(structure, key) for structure in structures]
     results = []
     with progress("labels", len(tasks), "structures") as report:
         found = label_structures(
@@ -44,6 +45,18 @@ def label_files(
             results.append(_for_people(task, label, labels))
             report.advance()
     return results
+
+
+def _in_voxels(structure: StructureFile, key: tuple) -> Task:
+    """A file's structure in the pipeline's unit of length: how lags are planned knows its order."""
+    unit = structure.diameter / Geometry().diameter
+    return Task(
+        structure.positions / unit,
+        structure.box_length / unit,
+        structure.diameter / unit,
+        key,
+        str(structure.path),
+    )
 
 
 def _for_people(task: Task, found: Label, labels: Labels) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from morphion.exact.solver_cpu import BYTES_PER_SITE
 from morphion.gpu import CudaDevice
 from morphion.kmc import KmcResult
 from morphion.kmc.control import BYTES_PER_SITE as CONTROL_BYTES_PER_SITE
-from morphion.kmc.control import Control, control_variate
+from morphion.kmc.control import COARSE_BYTES_PER_SITE, Control, control_variate
 from morphion.kmc.engine_cpu import CpuEngine
 from morphion.kmc.engine_gpu import GpuEngine
 from morphion.kmc.run import estimate_all
@@ -132,7 +132,9 @@ def _control(task, transport, labels, submit) -> Future[Control | None]:
     if labels.control_variate is None:
         return at_once(lambda: None)
     box = task.box_length, task.diameter
-    require_memory(labels.lattice, 8 + CONTROL_BYTES_PER_SITE, "the control variate")
+    coarse_bytes = COARSE_BYTES_PER_SITE * (labels.control_variate / labels.lattice) ** 3
+    needed = 8 + CONTROL_BYTES_PER_SITE + coarse_bytes
+    require_memory(labels.lattice, needed, "the control variate")
     fine = rasterise(task.positions, *box, transport, labels.lattice)
     with muted():  # that of a lattice which resolves the shells poorly is one as well
         coarse = rasterise(task.positions, *box, transport, labels.control_variate)
