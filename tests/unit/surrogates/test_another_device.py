@@ -19,7 +19,7 @@ NAMES = sorted(set(networks()) - {"trees"})  # scikit-learn grows those on CPU c
 @pytest.fixture
 def elsewhere(simulated, monkeypatch):
     """The simulated device, which trainings of a test choose."""
-    monkeypatch.setattr(parallel, "choose_device", lambda: simulated)
+    monkeypatch.setattr(parallel, "choose_device", lambda *_: simulated)
     return simulated
 
 
@@ -37,7 +37,7 @@ def test_trainings_and_predictions_are_those_of_the_cpu(tmp_path, dataset, elsew
     config = make_config(tmp_path, max_epochs=3, precision="float32")
     train(config, dataset, name, "random", 0, tmp_path / "there")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "choose_device", lambda: torch.device("cpu"))
+        patch.setattr(parallel, "choose_device", lambda *_: torch.device("cpu"))
         train(config, dataset, name, "random", 0, tmp_path / "here")
     assert losses(tmp_path / "there") == pytest.approx(losses(tmp_path / "here"), rel=1e-4)
     there, here = (
