@@ -4,13 +4,13 @@ Blocks of the configuration are valid by themselves; here they are held against 
 the number of structures, as the stages that use them would hours later.
 """
 
-import math
 from collections.abc import Iterator
 
 from morphion.config import Config
-from morphion.config.surrogates import FEWEST_CELLS, PairsNetwork, PeriodicNetwork
+from morphion.config.surrogates import PairsNetwork, PeriodicNetwork
 from morphion.dataset.split import split_sizes
 from morphion.errors import ConfigError
+from morphion.structures.descriptors import farthest_shell
 
 
 def require_feasible(config: Config) -> None:
@@ -21,8 +21,8 @@ def require_feasible(config: Config) -> None:
 
 
 def _distances(config: Config) -> Iterator[str]:
-    """Shells of g(r) in which no two particles can be, as half a diagonal is the farthest."""
-    most = math.ceil(math.sqrt(3) / 2 * config.geometry.box_length + 0.5) - 1
+    """Shells of g(r) in which no two particles can be."""
+    most = farthest_shell(config.geometry.box_length)
     asked = {"analysis.max_distance": config.analysis.max_distance}
     for name, network in config.surrogates.networks.items():
         if network.kind == "trees" or (network.kind == "dense" and network.descriptor == "rdf"):
@@ -47,13 +47,15 @@ def _cutoffs(config: Config) -> Iterator[str]:
 
 
 def _cells(config: Config) -> Iterator[str]:
+    """Cells of periodic networks that do not divide the box."""
     voxels = config.geometry.voxels
-    divisors = [e for e in range(1, voxels // FEWEST_CELLS + 1) if voxels % e == 0]
     for name, network in config.surrogates.networks.items():
-        if isinstance(network, PeriodicNetwork) and network.cell not in divisors:
+        if not isinstance(network, PeriodicNetwork):
+            continue
+        if network.cell not in (possible := network.cells(voxels)):
             yield (
                 f"surrogates.networks.{name}.cell = {network.cell} does not divide geometry.voxels "
-                f"= {voxels} into at least {FEWEST_CELLS} cells along an edge; one of {divisors}"
+                f"= {voxels} into at least 3 cells along an edge; it must be one of {possible}"
             )
 
 

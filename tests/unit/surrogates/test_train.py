@@ -1,11 +1,5 @@
 """Training: what it learns, that it resumes to the identical result, and when it refuses."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -20,14 +14,12 @@ from surrogate_cases import (
     write_dataset,
 )
 
-from morphion.config import dump_config
 from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
 from morphion.surrogates.loop import Loop, averaged, learning_rate
 from morphion.surrogates.model import read_description, read_tensors
-from morphion.surrogates.networks import Surrogate3D
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
@@ -109,84 +101,6 @@ def test_a_network_that_learns_no_currents_ignores_them(tmp_path, dataset, curre
     assert_same_network(tmp_path / "one", tmp_path / "other")
 
 
-@pytest.mark.parametrize("at_step", [17, 19])  # in an epoch of five steps, and at its end
-def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
-    tmp_path, config, dataset, monkeypatch, at_step
-):
-    train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
-    step = Loop._step
-
-    def terminated(self, *arguments):
-        if self._step_number == at_step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, *arguments)
-
-    monkeypatch.setattr(Loop, "_step", terminated)
-    with pytest.raises(SystemExit) as stopped:
-        train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert stopped.value.code == 143
-    seen = []
-    monkeypatch.setattr(
-        Loop, "_step", lambda self, *rest: seen.append(self._step_number) or step(self, *rest)
-    )
-    train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert seen[0] == at_step + 1
-    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
-
-
-def test_sigterm_after_the_last_epoch_is_not_a_network_without_predictions(
-    tmp_path, config, dataset, monkeypatch
-):
-    train(config, dataset, "rdf", "random", 0, tmp_path / "whole")
-    note, told = Loop._note, []
-
-    def terminated(self):
-        if self._finished():
-            os.kill(os.getpid(), signal.SIGTERM)
-            told.append(self._position.epoch)
-        return note(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_note", terminated)
-        with pytest.raises(SystemExit) as stopped:
-            train(config, dataset, "rdf", "random", 0, tmp_path / "resumed")
-    assert stopped.value.code == 143
-    assert told
-    assert not (tmp_path / "resumed").exists()
-    train(config, dataset, "rdf", "random", 0, tmp_path / "resumed")
-    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
-
-
-def test_sigterm_while_validating_saves_and_the_training_resumes(
-    tmp_path, config, dataset, monkeypatch
-):
-    train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
-    predict, calls = Loop._predict, []
-
-    def terminated(self, rows, precision):
-        calls.append(len(rows))
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return predict(self, rows, precision)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_predict", terminated)
-        with pytest.raises(SystemExit) as stopped:
-            train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert stopped.value.code == 143
-    assert len(calls) == 3
-    seen, step = [], Loop._step
-    monkeypatch.setattr(
-        Loop, "_step", lambda self, *rest: seen.append(self._step_number) or step(self, *rest)
-    )
-    train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert seen[0] == 15  # the third epoch's five steps were not made again
-    assert_same_network(tmp_path / "whole", tmp_path / "resumed")
-    for row in history(tmp_path / "resumed"):
-        assert float(row["samples_per_second"]) > 0
-        assert 0 < float(row["loader_share"]) < 1
-
-
 def test_weights_start_anew_each_round_and_for_each_split(tmp_path, dataset):
     config = make_config(tmp_path, max_epochs=1, learning_rate=1e-12)
     starts = {}
@@ -235,61 +149,6 @@ def test_a_training_ends_after_the_epoch_that_passes_its_time(tmp_path, dataset)
     config = make_config(tmp_path, max_epochs=300, patience=300, max_seconds=1e-3)
     train(config, dataset, "rdf", "random", 0, tmp_path / "model")
     assert read_description(tmp_path / "model").training["epochs"] == 1
-
-
-@pytest.mark.parametrize("name", ["rdf", "resistor", "graph", "periodic", "untiled"])
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
-    tmp_path, config, dataset, monkeypatch, name
-):
-    poison(monkeypatch, 12)
-    message = r"loss is nan in epoch 2, batch 2.*lower learning_rate.* epoch 1 is kept in the .part"
-    with pytest.raises(SurrogateError, match=message):
-        train(config, dataset, name, "random", 0, tmp_path / "model")
-    with np.load(tmp_path / "model.partial" / "checkpoint.npz") as kept:
-        assert kept["scalars"][0] == 2
-        assert all(np.isfinite(kept[name]).all() for name in kept.files if ":" in name)
-
-
-def test_a_loss_that_is_not_finite_at_once_says_that_nothing_is_kept(
-    tmp_path, config, dataset, monkeypatch
-):
-    poison(monkeypatch, 3)
-    with pytest.raises(SurrogateError, match=r"loss is nan in epoch 0, .*no epoch was finished"):
-        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
-    assert not (tmp_path / "model.partial" / "checkpoint.npz").exists()
-
-
-@pytest.mark.parametrize("name", ["rdf", "untiled"])
-def test_predictions_that_fall_to_zero_stop_the_training(
-    tmp_path, config, dataset, monkeypatch, name
-):
-    # The loss is finite for ever after.
-    poison(monkeypatch, 12, lambda model: [model.dense[-1].bias], -1e4)
-    message = r"fell to 0 by epoch [23], .*collapsed; lower learning_rate.* is kept in the .part"
-    with pytest.raises(SurrogateError, match=message):
-        train(config, dataset, name, "random", 0, tmp_path / "model")
-
-
-def poison(monkeypatch, at_step, tensors=Surrogate3D.parameters, value=float("nan")):
-    """Set a weight of each of some tensors before a step."""
-    step = Loop._step
-
-    def poisoned(self, *arguments):
-        if self._step_number == at_step:
-            for parameter in tensors(self._model):
-                parameter.data[(0,) * parameter.dim()] = value
-        return step(self, *arguments)
-
-    monkeypatch.setattr(Loop, "_step", poisoned)
-
-
-def test_memory_that_does_not_suffice_names_the_batch(tmp_path, config, dataset, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Loop, "_step", full)
-    with pytest.raises(SurrogateError, match=r"batch_size = 8 on 1 ranks.*rdf\.training\.batch"):
-        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
 
 
 def test_the_mean_of_the_weights_forgets_as_fast_as_its_decay_and_faster_at_first():
@@ -353,29 +212,6 @@ def test_tensorboard_events_hold_every_epoch(trained):
     events = EventAccumulator(str(trained / "events")).Reload()
     assert len(events.Scalars("epoch/validation_loss")) == 200
     assert len(events.Scalars("loss/step")) == 200 * 5
-
-
-@pytest.mark.slow
-def test_a_terminated_process_exits_with_143_and_publishes_nothing(tmp_path, dataset):
-    config = make_config(tmp_path, max_epochs=100_000, patience=100_000)
-    dump_config(config, tmp_path / "config.yaml")
-    code = (
-        "import sys; from morphion.config import load_config; from morphion.surrogates import "
-        "train; train(load_config(sys.argv[1]), sys.argv[2], 'rdf', 'random', 0, sys.argv[3])"
-    )
-    output = tmp_path / "model"
-    arguments = [str(tmp_path / "config.yaml"), str(dataset), str(output)]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
-    checkpoint = tmp_path / "model.partial" / "checkpoint.npz"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.terminate()
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert b"continues it" in message
-    assert checkpoint.exists()
-    assert not output.exists()
 
 
 def with_structures(config, name, structures):

@@ -107,13 +107,15 @@ def out_of_distribution_table(
     so that a test split of a later one, from which other loadings are made, has structures of it:
     what comes from one that trained or validated a network is not scored.
     """
+    known = {}
+    for network, path in learned.items():
+        table = read_predictions(path)
+        known[network] = table.group[table.split.isin(SPLITS[:2])]
     rows = []
     for set_, networks in predictions.items():
         for network, path in networks.items():
-            known = read_predictions(learned[network])
-            known = known[known.split.isin(SPLITS[:2])]
             table = read_predictions(path)
-            fresh = table[~table.group.isin(known.group)]
+            fresh = table[~table.group.isin(known[network])]
             rows.append({"set": set_, "network": network} | _accuracy(fresh, config))
     if not rows:
         raise MorphionError(f"{output}: the table needs at least one set and one network")

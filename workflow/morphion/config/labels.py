@@ -8,9 +8,6 @@ from pydantic import Field, model_validator
 from morphion.config.base import Block
 from morphion.config.transport import CoverageShell, Transport
 
-# What the meaning of a label depends on, beside the transport model; the rest is its precision.
-MEANING = ("method", "lattice")
-
 # Keys that say nothing about labels of the other method.
 _OF_METHOD = {
     "kmc": ("target_relative_error", "walkers", "max_hops", "control_variate"),

@@ -117,9 +117,6 @@ class PaperNetwork(NetworkBlock):
     training: Training = Training()
 
 
-FEWEST_CELLS = 3  # along an edge: each has neighbours of its own on both sides
-
-
 class PeriodicNetwork(NetworkBlock):
     """Circular convolutions on an image of nested spheres and Kirchhoff's laws between its cells,
     exactly invariant to shifts by whole voxels and to the symmetries of the cube."""
@@ -143,6 +140,12 @@ class PeriodicNetwork(NetworkBlock):
         1.0, ge=0, description="weight of the tensor's elements in the loss; 0: the mean alone"
     )
     training: PeriodicTraining = PeriodicTraining()
+
+    @staticmethod
+    def cells(voxels: int) -> list[int]:
+        """What ``cell`` may be in a box of ``voxels`` along an edge: divisors that leave three
+        cells at least, each with neighbours of its own on both sides."""
+        return [edge for edge in range(1, voxels // 3 + 1) if voxels % edge == 0]
 
 
 class DenseTraining(InvariantTraining):

@@ -10,14 +10,15 @@ import xarray as xr
 from morphion import provenance, store
 from morphion.config import Config
 from morphion.config.geometry import Geometry
-from morphion.config.labels import MEANING, Labels
+from morphion.config.labels import Labels
 from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import ConfigError, StoreError
+from morphion.labels.meaning import label_differences
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
 from morphion.structures.voxels import iter_voxel_blocks
-from morphion.transport.files import transport_differences, transport_record
+from morphion.transport import transport_record
 
 KIND = "dataset"
 
@@ -158,19 +159,8 @@ def _join(
 
 def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
     """Raise StoreError if labels were made by another method, on another lattice or with another
-    transport model; a record that says nothing of them is taken as it is."""
-    differences = {}
-    if "transport" in made:
-        record = transport_record(config.transport)
-        differences = {
-            f"transport.{key}": values
-            for key, values in transport_differences(made["transport"], record).items()
-        }
-    for key in MEANING:
-        found, asked = made.get("labels", {}).get(key), getattr(config.labels, key)
-        if found is not None and found != asked:
-            differences[f"labels.{key}"] = (found, asked)
-    for key, (found, asked) in differences.items():
+    transport model."""
+    for key, (found, asked) in label_differences(made, config).items():
         raise StoreError(
             f"{path}: labelled with {key} = {found}, the configuration has {asked}; labels of both "
             "cannot be joined: label anew, or use the configuration that they were made with"

@@ -158,8 +158,6 @@ class GpuEngine:
                 launch = Launch(self.device, batch)
             except DeviceMemoryError:
                 limit = sum(_bytes(requests[p.job], p.walkers, controlled) for p in parts) / 2
-                if limit < least:
-                    raise
                 continue
             launch.run(
                 self.launch_hops,

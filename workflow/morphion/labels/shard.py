@@ -49,8 +49,8 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     """
     device, how = choose(config.engine), config.labels_of(set_)
     data = store.load(structures, kind="structures")
-    identity = [{"transport": block(config.transport), "labels": how.decisive()}]
-    identity += [config.seed, set_, structures_digest(data), _table(config)]
+    transport = transport_record(config.transport)
+    identity = [transport, how.decisive(), config.seed, set_, structures_digest(data)]
     if how.control_variate is not None:
         identity.append(config.verdict.structures_per_shard)
     partial = store.Partial(output, identity)
@@ -77,7 +77,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
         _assemble(finished, data, how),
         kind=KIND,
         provenance=provenance.record(
-            {"transport": transport_record(config.transport), "labels": block(how)},
+            {"transport": transport, "labels": block(how)},
             seed=config.seed,
             set=set_,
             engine="cpu" if device is None else device.name,
@@ -117,12 +117,6 @@ def structures_digest(data: xr.Dataset) -> str:
     """Hash of what labels depend on in a store of structures: centres, box and diameter."""
     geometry = [data.attrs["box_length"], data.attrs["diameter"]]
     return digest([checksum(data.positions.values), *geometry])
-
-
-def _table(config: Config) -> str | None:
-    """Content of a table model, which the configuration names only by its path."""
-    path = getattr(config.transport, "path", None)
-    return None if path is None else Path(path).read_text()
 
 
 def _task(config: Config, set_: str, data: xr.Dataset, i: int) -> Task:

@@ -55,6 +55,11 @@ def shell_volumes(box_length: float, max_distance: int = MAX_DISTANCE) -> np.nda
     return np.diff(ball_in_cube_volume(edges, box_length))
 
 
+def farthest_shell(box_length: float) -> int:
+    """The last r of g(r) whose shell has any volume, as half a diagonal is the farthest."""
+    return math.ceil(math.sqrt(3) / 2 * box_length + 0.5) - 1
+
+
 def radial_distribution(
     positions: np.ndarray,
     box_length: float,
@@ -91,12 +96,12 @@ def radial_distributions(
     centres = batch_of(positions)
     if centres.shape[1] < 2:
         raise StructureError(f"g(r) needs at least two particles, not {centres.shape[1]}")
-    volumes = shell_volumes(box_length, max_distance)
-    if volumes[-1] <= 0:
+    if max_distance > (most := farthest_shell(box_length)):
         raise StructureError(
             f"g(r) up to r = {max_distance} voxels: no two particles are that far apart in a box "
-            f"of edge {box_length:g}; max_distance must be below {math.sqrt(3) / 2 * box_length:g}"
+            f"of edge {box_length:g}; max_distance must be at most {most}"
         )
+    volumes = shell_volumes(box_length, max_distance)
     if central_voxels:
         centres = np.floor(centres) + 0.5
     counts = _pair_counts(centres, float(box_length), int(max_distance))

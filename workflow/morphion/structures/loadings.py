@@ -26,23 +26,8 @@ def loading_structures(
     parent's family, variant and group; ``index`` and ``parent`` are the parent's place.
     Raises StructureError if the loading leaves no particle or no parent can be brought to it.
     """
-    if not 0 < volume_fraction < RSA_JAMMING:
-        raise StructureError(
-            f"loading {volume_fraction:g} is no volume fraction between 0 and {RSA_JAMMING}, where "
-            "random sequential addition jams"
-        )
-    target = geometry.particles_at(volume_fraction)
-    if target < 1:
-        raise StructureError(
-            f"loading {volume_fraction:g} leaves no particle of diameter {geometry.diameter:.4f} "
-            f"in a box of edge {geometry.box_length:g} voxels; choose a larger volume fraction"
-        )
     count = parents.sizes["structure"]
-    if count == 0:
-        raise StructureError(
-            f"loading {volume_fraction:g}: the test split is empty; make more structures or raise "
-            "the third value of split"
-        )
+    target = _particles(geometry, volume_fraction, count)
     origins = [
         (str(family), int(index), str(group))
         for family, index, group in zip(
@@ -86,3 +71,27 @@ def loading_structures(
         parent=np.asarray(kept, dtype=np.int64),
     )
     return dataset, failed
+
+
+def _particles(geometry: Geometry, volume_fraction: float, count: int) -> int:
+    """Particles at a loading that ``count`` structures are to be brought to.
+
+    Raises StructureError for a loading that none can be brought to, or no structures.
+    """
+    if not 0 < volume_fraction < RSA_JAMMING:
+        raise StructureError(
+            f"loading {volume_fraction:g} is no volume fraction between 0 and {RSA_JAMMING}, where "
+            "random sequential addition jams"
+        )
+    target = geometry.particles_at(volume_fraction)
+    if target < 1:
+        raise StructureError(
+            f"loading {volume_fraction:g} leaves no particle of diameter {geometry.diameter:.4f} "
+            f"in a box of edge {geometry.box_length:g} voxels; choose a larger volume fraction"
+        )
+    if count == 0:
+        raise StructureError(
+            f"loading {volume_fraction:g}: the test split is empty; make more structures or raise "
+            "the third value of split"
+        )
+    return target

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from morphion.config import Config
-from morphion.config.labels import MEANING
-from morphion.config.load import block
 from morphion.errors import MorphionWarning, SurrogateError
+from morphion.labels.meaning import label_differences
 from morphion.surrogates.model import Description
-from morphion.transport.files import transport_differences, transport_record
+from morphion.transport.files import transport_differences
 
 
 def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> None:
@@ -18,15 +17,7 @@ def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> 
     ``attrs`` are a data set's; one without provenance is taken as it is. Raises SurrogateError
     naming the data set, the key and both values.
     """
-    made = _made_with(attrs)
-    differences = {}
-    if "transport" in made:
-        differences = _prefixed("transport", made["transport"], transport_record(config.transport))
-    if "labels" in made:
-        asked = block(config.labels)
-        found = ((f"labels.{name}", made["labels"][name], asked[name]) for name in MEANING)
-        differences |= {name: (one, other) for name, one, other in found if one != other}
-    for name, (one, other) in differences.items():
+    for name, (one, other) in label_differences(_made_with(attrs), config).items():
         raise SurrogateError(
             f"{where}: labelled with {name} = {one}, the configuration has {other}; "
             "train with the configuration that the labels were made with"
@@ -38,11 +29,10 @@ def require_same_transport(
 ) -> None:
     """Raise SurrogateError, naming ``where`` and both values, unless the record ``transport`` is
     that of the network's training labels."""
-    differences = _prefixed("transport", transport, described.transport)
-    for name, (one, other) in differences.items():
+    for name, (one, other) in transport_differences(transport, described.transport).items():
         raise SurrogateError(
-            f"{where}: {name} = {one}, network {described.network_name!r} was trained on labels "
-            f"with {other}; train one for this transport model"
+            f"{where}: transport.{name} = {one}, network {described.network_name!r} was trained on "
+            f"labels with {other}; train one for this transport model"
         )
 
 
@@ -67,8 +57,3 @@ def compare_labels(where: str, attrs: Mapping[str, Any], described: Description)
 
 def _made_with(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
     return attrs.get("provenance", {}).get("config", {})
-
-
-def _prefixed(name: str, found: Mapping, expected: Mapping) -> dict[str, tuple[Any, Any]]:
-    differences = transport_differences(found, expected)
-    return {f"{name}.{key}": values for key, values in differences.items()}

@@ -33,8 +33,8 @@ class PaperCNN(Surrogate3D):
         """As other networks, but for the dense layer of a repeated image: its inputs count a
         ``share`` and its weights as much more.
 
-        Adam moves all weights of a neuron by the rate at once, and the copies say the same: of
-        27 times as many inputs the first steps drove predictions to 0, which have no gradient. So
+        Adam moves all weights of a neuron by the rate at once, and the copies say the same: of so
+        many more inputs the first steps drove predictions to 0, which have no gradient. So
         a step does what it does to the network of one image, and a rate fits both (Yang et al.,
         arXiv:2203.03466: rates of Adam go by the inverse of a layer's inputs).
         """

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from morphion.config.surrogates import FEWEST_CELLS, PeriodicNetwork
+from morphion.config.surrogates import PeriodicNetwork
 from morphion.errors import SurrogateError
 from morphion.surrogates.cube import orbits
 from morphion.surrogates.lattice_network import dissipation
@@ -86,11 +86,10 @@ class PeriodicCNN(TensorNetwork):
     def __init__(self, block: PeriodicNetwork, voxels: int):
         channels = 2 * len(block.radii)
         super().__init__((1, channels, 1, 1, 1), block.tensor_weight)
-        if voxels % block.cell or voxels < FEWEST_CELLS * block.cell:
-            divisors = [e for e in range(1, voxels // FEWEST_CELLS + 1) if voxels % e == 0]
+        if block.cell not in (possible := block.cells(voxels)):
             raise SurrogateError(
                 f"cell = {block.cell} does not divide geometry.voxels = {voxels} into at least "
-                f"{FEWEST_CELLS} cells along an edge; it must be one of {divisors}"
+                f"3 cells along an edge; it must be one of {possible}"
             )
         widths = (channels, *(block.filters for _ in block.kernels))
         self.convolutions = nn.ModuleList(
