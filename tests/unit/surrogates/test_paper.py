@@ -120,13 +120,15 @@ def test_bfloat16_changes_a_prediction_and_its_gradient_by_rounding_only():
     assert difference.norm() < 0.02 * whole.norm()
 
 
-def test_pooling_active_voxels_has_the_gradient_of_its_parts():
-    field = torch.randn((2, 3, 5, 5, 5), generator=torch.Generator().manual_seed(0))
-    one, other = field.clone().requires_grad_(), field.clone().requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_active_voxels_has_the_gradient_of_its_parts(dtype):
+    field = torch.randn((2, 3, 5, 5, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+    one, other = field.clone().requires_grad_(), field.float().requires_grad_()
     fused = ActivePool.apply(one)
     plain = torch.nn.functional.avg_pool3d(torch.relu(other), 2)
     torch.testing.assert_close(fused, plain)
     weights = torch.randn(fused.shape, generator=torch.Generator().manual_seed(1))
     (fused * weights).sum().backward()
     (plain * weights).sum().backward()
-    torch.testing.assert_close(one.grad, other.grad)
+    assert one.grad.dtype == dtype
+    torch.testing.assert_close(one.grad, other.grad.to(dtype))

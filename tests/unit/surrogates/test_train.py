@@ -1,6 +1,7 @@
 """Training: what it learns, that it resumes to the identical result, and when it refuses."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from surrogate_cases import (
@@ -143,6 +144,29 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path, dataset):
     chosen = table[table.split == "validation"]
     found = ((chosen.prediction - chosen.label) ** 2).mean()
     assert found == pytest.approx(min(validation), rel=1e-5)
+
+
+def test_a_training_that_validates_less_often_learns_the_same(tmp_path, dataset):
+    for every in (1, 4):
+        config = make_config(tmp_path, max_epochs=10, validate_every=every)
+        train(config, dataset, "rdf", "random", 0, tmp_path / str(every))
+    always, seldom = (pd.DataFrame(history(tmp_path / every)).astype(float) for every in ("1", "4"))
+    assert list(seldom.train_loss) == list(always.train_loss)
+    validated = seldom.validation_loss.dropna()
+    assert list(validated.index) == [3, 7, 9]  # and the last
+    assert list(validated) == list(always.validation_loss[validated.index])
+    best = read_description(tmp_path / "4").training["best_epoch"]
+    assert best == validated.idxmin()
+
+
+@pytest.mark.parametrize("changes", [{"patience": 3}, {"max_seconds": 1e-3}])
+def test_a_training_stops_early_where_it_validates(tmp_path, dataset, changes):
+    config = make_config(tmp_path, max_epochs=300, validate_every=5, **{"patience": 300, **changes})
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    epochs = read_description(tmp_path / "model").training["epochs"]
+    assert epochs < 300
+    assert epochs % 5 == 0
+    assert history(tmp_path / "model")[-1]["validation_loss"] != "nan"
 
 
 def test_a_training_ends_after_the_epoch_that_passes_its_time(tmp_path, dataset):

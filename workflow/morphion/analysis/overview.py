@@ -200,7 +200,8 @@ def _history(axes: Axes, path: Path) -> None:
         ("train_loss", style.BLUE, "training"),
         ("validation_loss", style.VERMILION, "validation"),
     ):
-        axes.plot(history.epoch, history[column], color=colour, label=label, marker=marker, ms=3)
+        shown = history.dropna(subset=[column])  # not every epoch need be validated
+        axes.plot(shown.epoch, shown[column], color=colour, label=label, marker=marker, ms=3)
     if history.validation_loss.notna().any():
         best = history.loc[history.validation_loss.idxmin()]
         axes.plot(

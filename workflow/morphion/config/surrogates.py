@@ -33,9 +33,14 @@ class Training(Fit):
     batch_size: PositiveInt = Field(32, description="global batch, shared by all ranks")
     max_epochs: PositiveInt = Field(200, description="passes over the training set at most")
     max_seconds: float | None = Field(
-        None, gt=0, description="stop after the epoch that passes this wall time; null: never"
+        None, gt=0, description="stop after the validation that passes this wall time; null: never"
     )
     patience: PositiveInt = Field(20, description="epochs without a better validation loss")
+    validate_every: PositiveInt = Field(
+        1,
+        description="epochs from one validation to the next, which keeps the best network; the "
+        "last one is always validated. Saves time where few structures are trained on",
+    )
     max_gradient: float | None = Field(
         None, gt=0, description="norm of the gradient above which it is scaled down; null: none"
     )

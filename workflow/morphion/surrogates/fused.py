@@ -5,7 +5,8 @@ it leaves, and at 75^3 or 225^3 voxels writing and reading it takes longer than 
 
 The first block sees images of two values. The nine voxels of a column normal to x are one of 512
 patterns, so that a filter's response is the sum of three table entries, one to each of the columns
-x - 1, x, x + 1; its field is never stored, but found again for the gradient.
+x - 1, x, x + 1; its field is never stored, but found again for the gradient. Of the cells that the
+pool averages, those of a repeated image that see the same are worked out once.
 """
 
 import numpy as np
@@ -57,6 +58,21 @@ def _within(cell, edge):
 
 
 @njit(cache=True, inline="always")
+def _period(voxels):
+    """Cells of two voxels after which a repeated image of ``voxels`` along an edge is the same."""
+    return voxels if voxels % 2 else voxels // 2
+
+
+@njit(cache=True, inline="always")
+def _times(cell, period, edge):
+    """How many cells along an axis see what this one sees, ``period`` apart: 0 if one before it
+    does."""
+    if not _within(cell, edge):
+        return 1
+    return 0 if cell > period else 1 + ((edge - 3) // 2 - cell) // period
+
+
+@njit(cache=True, inline="always")
 def _sees_nothing(filled, x):
     """Whether no voxel of a cell has a filled one in its kernel: so it is for most."""
     return not (filled[2 * x] | filled[2 * x + 1] | filled[2 * x + 2] | filled[2 * x + 3])
@@ -65,26 +81,65 @@ def _sees_nothing(filled, x):
 @njit(cache=True, parallel=True)
 def _forward(images, edge, tables, bases, out):
     half, filters = out.shape[1], out.shape[4]
+    period = _period(images.shape[1])
     for part in prange(images.shape[0] * _PARTS):
         image, found = images[part // _PARTS], out[part // _PARTS]
         codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
-        value = np.empty(filters, np.float32)
+        cell, value = np.empty(filters, np.float32), np.empty(filters, np.float32)
         for k in range(part % _PARTS, half, _PARTS):
-            for j in range(half):
+            deep = _times(k, period, edge)
+            for j in range(half if deep > 0 else 0):
+                high = _times(j, period, edge)
+                if high == 0:
+                    continue
                 _cell_rows(image, k, j, edge, codes, filled)
                 inner = _within(k, edge) and _within(j, edge)
                 for x in range(half):
-                    cell = found[k, j, x]
+                    times = deep, high, _times(x, period, edge)
+                    if times[2] == 0:
+                        continue
                     if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
                             cell[f] = max(bases[1, 1, 1, f], np.float32(0))
-                        continue
-                    for row in range(4):
-                        base = bases[_side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)]
-                        for at in range(2 * x, 2 * x + 2):
-                            _response(codes[row], at, tables, base[_side(at, edge)], value)
-                            for f in range(filters):
-                                cell[f] += np.float32(0.125) * value[f]
+                    else:
+                        _mean_response(codes, (k, j, x), edge, tables, bases, value, cell)
+                    _hand_out(cell, found, (k, j, x), times, period)
+
+
+@njit(cache=True, inline="always")
+def _mean_response(codes, at, edge, tables, bases, value, cell):
+    """Fill ``cell`` with the mean activations [F] of the voxels of the cell ``at`` k, j, x."""
+    k, j, x = at
+    cell[:] = 0
+    for row in range(4):
+        base = bases[_side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)]
+        for voxel in range(2 * x, 2 * x + 2):
+            _response(codes[row], voxel, tables, base[_side(voxel, edge)], value)
+            for f in range(len(value)):
+                cell[f] += np.float32(0.125) * value[f]
+
+
+@njit(cache=True, inline="always")
+def _hand_out(cell, field, at, times, period):
+    """Write the values of a cell to all that see the same."""
+    for a in range(times[0]):
+        for b in range(times[1]):
+            for c in range(times[2]):
+                to = field[at[0] + a * period, at[1] + b * period, at[2] + c * period]
+                for f in range(len(cell)):
+                    to[f] = cell[f]
+
+
+@njit(cache=True, inline="always")
+def _collect(cell, field, at, times, period):
+    """Sum the values of all cells that see the same."""
+    cell[:] = 0
+    for a in range(times[0]):
+        for b in range(times[1]):
+            for c in range(times[2]):
+                given = field[at[0] + a * period, at[1] + b * period, at[2] + c * period]
+                for f in range(len(cell)):
+                    cell[f] += given[f]
 
 
 @njit(cache=True, inline="always")
@@ -103,32 +158,47 @@ def _response(codes, x, tables, base, value):
 @njit(cache=True, parallel=True)
 def _backward(images, edge, tables, bases, gradient, of_tables, of_bases):
     half, filters = gradient.shape[1], gradient.shape[4]
+    period = _period(images.shape[1])
     for part in prange(images.shape[0] * _PARTS):
         image, given = images[part // _PARTS], gradient[part // _PARTS]
         codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
-        value, of_nothing = np.empty(filters, np.float32), np.zeros(filters, np.float32)
+        cell, value = np.empty(filters, np.float32), np.empty(filters, np.float32)
         mine, mine_bases = of_tables[part], of_bases[part]
+        of_nothing = np.zeros(filters, np.float32)
         for k in range(part % _PARTS, half, _PARTS):
-            for j in range(half):
+            deep = _times(k, period, edge)
+            for j in range(half if deep > 0 else 0):
+                high = _times(j, period, edge)
+                if high == 0:
+                    continue
                 _cell_rows(image, k, j, edge, codes, filled)
                 inner = _within(k, edge) and _within(j, edge)
                 for x in range(half):
-                    cell = given[k, j, x]
+                    times = deep, high, _times(x, period, edge)
+                    if times[2] == 0:
+                        continue
+                    _collect(cell, given, (k, j, x), times, period)
                     if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
                             of_nothing[f] += cell[f]
-                        continue
-                    for row in range(4):
-                        sides = _side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)
-                        for at in range(2 * x, 2 * x + 2):
-                            side = _side(at, edge)
-                            base = bases[sides[0], sides[1], side]
-                            total = mine_bases[sides[0], sides[1], side]
-                            _response(codes[row], at, tables, base, value)
-                            _give(codes[row], at, cell, value, total, mine)
+                    else:
+                        at = k, j, x
+                        _share_out(codes, at, edge, tables, bases, cell, value, mine, mine_bases)
         for f in range(filters):
             if bases[1, 1, 1, f] > 0:
                 mine_bases[1, 1, 1, f] += np.float32(8) * of_nothing[f]
+
+
+@njit(cache=True, inline="always")
+def _share_out(codes, at, edge, tables, bases, given, value, of_tables, of_bases):
+    """Add the gradient of a cell's mean activations, times 8, to those of bases and tables."""
+    k, j, x = at
+    for row in range(4):
+        sides = _side(2 * k + row // 2, edge), _side(2 * j + row % 2, edge)
+        for voxel in range(2 * x, 2 * x + 2):
+            side = _side(voxel, edge)
+            _response(codes[row], voxel, tables, bases[sides[0], sides[1], side], value)
+            _give(codes[row], voxel, given, value, of_bases[sides[0], sides[1], side], of_tables)
 
 
 @njit(cache=True, inline="always")
@@ -167,7 +237,7 @@ class FirstBlock(torch.autograd.Function):
         bases = np.ascontiguousarray(bases + bias.detach().numpy(), dtype=np.float32)
         tables = np.ascontiguousarray(tables, dtype=np.float32)
         edge = images.shape[-1] * copies
-        out = np.zeros((len(images), *(edge // 2,) * 3, len(weight)), dtype=np.float32)
+        out = np.empty((len(images), *(edge // 2,) * 3, len(weight)), dtype=np.float32)
         _forward(images.numpy(), edge, tables, bases, out)
         ctx.save_for_backward(images)
         ctx.kept = tables, bases, edge, np.float32(empty), step
@@ -192,21 +262,45 @@ class FirstBlock(torch.autograd.Function):
         return None, weight, bias, None, None, None
 
 
+@njit(cache=True, inline="always")
+def _pool_row(row, cells):
+    """Add an eighth of a row's activations [n C] to the cells [n // 2, C] it lies in."""
+    half, channels = cells.shape
+    for x in range(2 * half):
+        cell, at = cells[x // 2], x * channels
+        for c in range(channels):
+            cell[c] += np.float32(0.125) * max(row[at + c], np.float32(0))
+
+
 @njit(cache=True, parallel=True)
 def _pool_active(field, out):
-    half, channels = out.shape[1], out.shape[4]
+    half = out.shape[1]
     for part in prange(out.shape[0] * half):
         b, k = part // half, part % half
         for z in range(2 * k, 2 * k + 2):
             for y in range(2 * half):
-                for x in range(2 * half):
-                    source, cell = field[b, z, y, x], out[b, k, y // 2, x // 2]
-                    for c in range(channels):
-                        cell[c] += np.float32(0.125) * max(source[c], np.float32(0))
+                _pool_row(field[b, z, y].ravel(), out[b, k, y // 2])
+
+
+@njit(cache=True, parallel=True)
+def _pool_active_bits(field, out):
+    """As ``_pool_active`` for bfloat16, given by its bits: the upper half of those of a float32."""
+    half = out.shape[1]
+    for part in prange(out.shape[0] * half):
+        b, k = part // half, part % half
+        row = np.empty(field.shape[3] * field.shape[4], np.float32)
+        bits = row.view(np.uint32)
+        for z in range(2 * k, 2 * k + 2):
+            for y in range(2 * half):
+                source = field[b, z, y].ravel()
+                for i in range(len(source)):
+                    bits[i] = np.uint32(source[i] & 0xFFFF) << np.uint32(16)
+                _pool_row(row, out[b, k, y // 2])
 
 
 @njit(cache=True, parallel=True)
 def _unpool_active(field, given, out):
+    """Values of the cells where the field is positive, else 0; numbers or all of them bits."""
     half, channels, edge = given.shape[1], given.shape[4], field.shape[1]
     for part in prange(out.shape[0] * edge):
         b, z = part // edge, part % edge
@@ -216,7 +310,7 @@ def _unpool_active(field, given, out):
                 if max(z, y, x) < 2 * half:
                     source, cell = field[b, z, y, x], given[b, z // 2, y // 2, x // 2]
                     for c in range(channels):
-                        to[c] = np.float32(0.125) * cell[c] if source[c] > 0 else np.float32(0)
+                        to[c] = cell[c] if source[c] > 0 else field.dtype.type(0)
                 else:
                     to[:] = 0
 
@@ -224,21 +318,26 @@ def _unpool_active(field, given, out):
 class ActivePool(torch.autograd.Function):
     """ReLU and average pooling by 2 of a field [B, C, n, n, n], channels innermost; CPU only.
 
-    The field may have half precision; what leaves it is float32.
+    The field is float32 or bfloat16, and its gradient with it; what leaves it is float32.
     """
 
     @staticmethod
     def forward(ctx, field):
-        rows = np.ascontiguousarray(field.detach().float().permute(0, 2, 3, 4, 1).numpy())
+        ctx.dtype, rows = field.dtype, _rows(field)
         batch, edge, *_, channels = rows.shape
         out = np.zeros((batch, *(edge // 2,) * 3, channels), dtype=np.float32)
-        _pool_active(rows, out)
+        (_pool_active_bits if rows.dtype == np.int16 else _pool_active)(rows, out)
         ctx.rows = rows
         return torch.from_numpy(out).permute(0, 4, 1, 2, 3)
 
     @staticmethod
     def backward(ctx, gradient):
-        given = np.ascontiguousarray(gradient.permute(0, 2, 3, 4, 1).numpy())
         out = np.empty_like(ctx.rows)
-        _unpool_active(ctx.rows, given, out)
-        return torch.from_numpy(out).permute(0, 4, 1, 2, 3)
+        _unpool_active(ctx.rows, _rows((0.125 * gradient).to(ctx.dtype)), out)
+        return torch.from_numpy(out).view(ctx.dtype).permute(0, 4, 1, 2, 3)
+
+
+def _rows(field: torch.Tensor) -> np.ndarray:
+    """A field with its channels last, float32, or the bits of bfloat16, int16."""
+    rows = field.detach().permute(0, 2, 3, 4, 1).contiguous()
+    return (rows.view(torch.int16) if rows.dtype == torch.bfloat16 else rows).numpy()

@@ -308,23 +308,15 @@ class Loop:
         return float(total), bool(stops), following
 
     def _close_epoch(self, started: float, before: float) -> None:
-        """Validate and keep; the epoch's part since ``started`` began ``before`` seconds into the
-        training."""
+        """Validate where it is due, and keep; the epoch's part since ``started`` began ``before``
+        seconds into the training."""
         position = self._position
-        predicted, _ = self._predict(self._validation_rows, self._precision.autocast())
-        if self._ranks.sum([float(self._terminated)])[0]:
-            self._stop()
-        validation = float(np.mean((predicted - self._labels[self._validation_rows]) ** 2))
-        if not math.isfinite(validation):
-            raise SurrogateError(
-                f"the validation loss is {validation} after epoch {position.epoch}: training "
-                f"diverged; {self._remedy()}"
-            )
-        if predicted.max() < _COLLAPSED * self._labels[self._train_rows].min():
-            raise SurrogateError(
-                f"predictions fell to 0 by epoch {position.epoch}, at most {predicted.max():.2g}, "
-                f"where their exponential has no gradient: it collapsed; {self._remedy()}"
-            )
+        validation, count = math.nan, position.epoch + 1
+        if count % self._training.validate_every == 0 or count == self._training.max_epochs:
+            predicted, _ = self._predict(self._validation_rows, self._precision.autocast())
+            if self._ranks.sum([float(self._terminated)])[0]:
+                self._stop()
+            validation = self._validation_loss(predicted)
         if validation < position.best_loss:
             position.best_loss, position.best_epoch = validation, position.epoch
             self._best = tensors_of(self._scored)
@@ -346,9 +338,25 @@ class Loop:
         if self._ranks.sum([float(self._terminated)])[0]:
             raise Stopped
 
+    def _validation_loss(self, predicted: np.ndarray) -> float:
+        """Mean square error of D*; raises SurrogateError if the training went astray."""
+        epoch = self._position.epoch
+        validation = float(np.mean((predicted - self._labels[self._validation_rows]) ** 2))
+        if not math.isfinite(validation):
+            raise SurrogateError(
+                f"the validation loss is {validation} after epoch {epoch}: training diverged; "
+                f"{self._remedy()}"
+            )
+        if predicted.max() < _COLLAPSED * self._labels[self._train_rows].min():
+            raise SurrogateError(
+                f"predictions fell to 0 by epoch {epoch}, at most {predicted.max():.2g}, where "
+                f"their exponential has no gradient: it collapsed; {self._remedy()}"
+            )
+        return validation
+
     def _finished(self) -> bool:
         position, training = self._position, self._training
-        if position.batch or not position.history:
+        if position.batch or not position.history or math.isnan(position.history[-1][2]):
             return False
         return (
             position.epoch >= training.max_epochs
@@ -382,7 +390,9 @@ class Loop:
 
     def _note(self) -> str:
         _, train, validation, *_ = self._position.history[-1]
-        return f"train {train:.3g}, validation {validation:.3g}"
+        return f"train {train:.3g}" + (
+            "" if math.isnan(validation) else f", validation {validation:.3g}"
+        )
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The training stage: a data set and a configuration block in, a model folder out."""
 
 import csv
+import math
 import platform
 import shutil
 import signal
@@ -318,4 +319,6 @@ class _Events:
         """Everything the history keeps of an epoch."""
         if self._writer is not None:
             for name, value in zip(HISTORY[1:], row[1:], strict=True):
+                if math.isnan(value):
+                    continue  # not validated
                 self._writer.add_scalar(f"epoch/{name}", value, int(row[0]))
