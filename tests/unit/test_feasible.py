@@ -1,5 +1,7 @@
 """What no stage could work with is found before anything is computed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,21 @@ def test_more_structures_than_a_split_has_are_refused():
     )
     for key, message in zip((*keys, "walked.structures = 12"), found, strict=True):
         assert message.startswith(f"{key}: of 40 structures this split leaves ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("d1,d2", "d1,d3"), r"transport\.path: .*mine\.csv, line 6: .*d2"),
+        (("\n0.5,", "\n# 0.5,"), r"transport\.path: .*mine\.csv: d1 begins at"),
+        (("-9.9999453", "nan"), r"transport\.path: .*mine\.csv, line 7: free_energy = nan"),
+    ],
+)
+def test_a_transport_table_is_read_before_anything_runs(tmp_path, change, message):
+    example = (Path(__file__).parents[2] / "config/transport/example-table.csv").read_text()
+    (tmp_path / "mine.csv").write_text(example)
+    keys = {"transport": {"model": "table", "path": str(tmp_path / "mine.csv")}}
+    require_feasible(configured(**keys))
+    (tmp_path / "mine.csv").write_text(example.replace(*change))
+    with pytest.raises(ConfigError, match=message):
+        require_feasible(configured(**keys))

@@ -58,15 +58,48 @@ def test_a_training_does_not_depend_on_ranks_or_on_the_machine():
     plain = {"kind": "paper", "training": {"batch_size": 16}}
     here = {"kind": "paper", "training": {"batch_size": 16, "ranks": 4, "needs_gpu_above": 9}}
     other = {"kind": "paper", "training": {"batch_size": 8}}
-    runs = ({"networks": {"n": network}, "driver": "n"} for network in (plain, here, other))
+    seldom = {"kind": "paper", "training": {"batch_size": 16, "validate_every": 2}}
+    runs = ({"networks": {"n": network}, "driver": "n"} for network in (plain, here, other, seldom))
     runs = [Config(output="out", surrogates=surrogates) for surrogates in runs]
     blocks = [trained(run.surrogates.network("n")) for run in runs]
-    assert blocks[0] == blocks[1] != blocks[2]
+    assert blocks[0] == blocks[1]
+    assert blocks[0] != blocks[2]
+    assert blocks[0] != blocks[3]
+    # Trainings of before there was such a key go on.
+    assert "validate_every" not in blocks[0]["training"]
 
 
 def test_a_driver_that_would_be_left_out_is_refused():
     with pytest.raises(ConfigError, match="driver = 'paper' needs a GPU"):
         planned_here(config(driver="paper"), lambda: False)
+
+
+def test_a_driver_that_later_rounds_would_leave_out_is_refused():
+    # 4916 structures to train on at first, 7280 more of annealing and 60 % of them after it.
+    whole = split_sizes(config().structures.count, config().split)[0]
+    paper = config().surrogates.networks["paper"]
+    for above, fits in ((3 * whole, True), (whole, False)):
+        training = paper.training.model_copy(update={"needs_gpu_above": above})
+        networks = {"paper": paper.model_copy(update={"training": training})}
+        surrogates = config().surrogates.model_copy(
+            update={"networks": networks, "driver": "paper"}
+        )
+        run = config().model_copy(update={"surrogates": surrogates})
+        if fits:
+            assert planned_here(run, lambda: False) == run
+            continue
+        assert not Plan(run).needs_gpu("paper")
+        with pytest.raises(ConfigError, match=r"driver = 'paper' needs a GPU .* in round 1"):
+            planned_here(run, lambda: False)
+
+
+def test_of_a_network_on_few_structures_a_larger_part_is_compared():
+    networks = {"rdf": {"kind": "dense", "descriptor": "rdf", "training": {"structures": 512}}}
+    curve = {"sizes": (256, 1024), "networks": ("rdf",)}
+    surrogates = {"driver": "rdf", "networks": networks, "learning_curve": curve}
+    plan = Plan(Config(output="out", surrogates=surrogates))
+    assert plan.trainings() == ["rdf", "rdf-256", "rdf-1024"]
+    assert plan.compared() == ["rdf-1024"]
 
 
 def test_a_training_on_part_of_the_data_differs_in_that_alone():

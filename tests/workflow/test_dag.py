@@ -1,12 +1,15 @@
 """The workflow asks for exactly the jobs that a configuration implies."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from morphion.config import load_config
+from morphion.config import dump_config, load_config
+from morphion.gpu.present import gpu_is_present
+from morphion.plan import planned_here
 
 CONFIGS = Path(__file__).parents[2] / "config"
 TINY = Path(__file__).with_name("tiny.yaml")
@@ -44,6 +47,30 @@ def test_only_a_network_that_learns_currents_has_them_solved(snakemake, tmp_path
 def test_a_retraining_learns_the_currents_of_all_rounds(snakemake, tmp_path):
     found = dry_run(snakemake, tmp_path, CONFIGS / "paper.yaml")
     assert found["currents"] == 32 + 29
+
+
+def test_a_job_on_a_node_with_a_gpu_goes_by_the_plan_of_the_run(
+    snakemake, tmp_path, tiny, monkeypatch
+):
+    surrogates = yaml.safe_load(TINY.read_text())["surrogates"]
+    surrogates["networks"]["rdf"]["training"]["needs_gpu_above"] = 1
+    path = tiny(surrogates=surrogates)
+    run = planned_here(load_config(path), lambda: False)  # where Snakemake runs
+    output = tmp_path / "results/tiny"
+    (output / "dataset/round0.zarr").mkdir(parents=True)
+    dump_config(run, output / "config.yaml")
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\necho GPU 0: a device\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu_is_present()
+    job = ("--mode", "remote", "--target-jobs", "table_left_out:", "--nolock", "--cores", "1")
+    job += ("--allowed-rules", "table_left_out", "--dry-run")
+    result = snakemake(tmp_path, path, *job)
+    assert result.returncode == 0, result.stderr
+    assert jobs(result.stderr + result.stdout) == {"table_left_out": 1, "total": 1}
 
 
 def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):

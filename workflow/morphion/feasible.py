@@ -1,23 +1,35 @@
 """Whether a run can work as configured, before anything is computed.
 
-Blocks of the configuration are valid by themselves; here they are held against the geometry and
-the number of structures, as the stages that use them would hours later.
+Blocks of the configuration are valid by themselves; here they are held against the geometry, the
+number of structures and the transport table, as the stages that use them would hours later.
 """
 
 from collections.abc import Iterator
 
 from morphion.config import Config
 from morphion.config.surrogates import PairsNetwork, PeriodicNetwork
+from morphion.config.transport import DistanceTable
 from morphion.dataset.split import split_sizes
-from morphion.errors import ConfigError
+from morphion.errors import ConfigError, TransportError
 from morphion.structures.descriptors import farthest_shell
+from morphion.transport.table import read_table
 
 
 def require_feasible(config: Config) -> None:
     """Raise ConfigError with every key that a stage of the run could not work with."""
-    wrong = [*_distances(config), *_cutoffs(config), *_cells(config), *_counts(config)]
+    checks = (_table, _distances, _cutoffs, _cells, _counts)
+    wrong = [problem for check in checks for problem in check(config)]
     if wrong:
         raise ConfigError("; ".join(wrong))
+
+
+def _table(config: Config) -> Iterator[str]:
+    """A transport table that cannot be used, or does not reach down to contact."""
+    if isinstance(config.transport, DistanceTable):
+        try:
+            read_table(config.transport.path).grid(config.geometry.diameter)
+        except TransportError as error:
+            yield f"transport.path: {error}"
 
 
 def _distances(config: Config) -> Iterator[str]:

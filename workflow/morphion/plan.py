@@ -31,12 +31,14 @@ def planned_here(config: Config, gpu_here: Callable[[], bool] = gpu_is_present) 
         }
         surrogates = surrogates.model_copy(update={"networks": networks})
         return config.model_copy(update={"surrogates": surrogates})
-    if Plan(config).needs_gpu(surrogates.driver):
-        raise ConfigError(
-            f"surrogates.driver = {surrogates.driver!r} needs a GPU by its training."
-            "needs_gpu_above, and there is none here; choose another driver, or engine: gpu if "
-            "the jobs have one"
-        )
+    plan = Plan(config)
+    for round_ in plan.rounds():
+        if plan.needs_gpu(surrogates.driver, round_):
+            raise ConfigError(
+                f"surrogates.driver = {surrogates.driver!r} needs a GPU by its training."
+                f"needs_gpu_above in round {round_}, and there is none here; choose another "
+                "driver, or engine: gpu if the jobs have one"
+            )
     return config
 
 
@@ -127,29 +129,32 @@ class Plan:
         made = self.trainings()
         found = []
         for key in self.config.surrogates.networks:
-            parts = [name for name in made if name.startswith(f"{key}-")]
-            found += [key] if key in made else parts[-1:]
+            names = [name for name in made if name == key or name.startswith(f"{key}-")]
+            found += sorted(names, key=self._structures)[-1:]
         return found
 
-    def needs_gpu(self, name: str) -> bool:
+    def needs_gpu(self, name: str, round_: int = 0) -> bool:
         """Whether a training is one that a run without a GPU leaves out."""
-        training = self.config.surrogates.network(name).training
-        if training.needs_gpu_above is None:
-            return False
-        return (training.structures or self._training_split) > training.needs_gpu_above
+        above = self.config.surrogates.network(name).training.needs_gpu_above
+        return above is not None and self._structures(name, round_) > above
 
-    @property
-    def _training_split(self) -> int:
-        """Structures of round 0 to train on if all of its labels can be used."""
-        return split_sizes(self.structures_in(round_set(0)), self.config.split)[0]
+    def _structures(self, name: str, round_: int = 0) -> int:
+        """Structures that a training is on."""
+        training = self.config.surrogates.network(name).training
+        return training.structures or self._training_split(round_)
+
+    def _training_split(self, round_: int = 0) -> int:
+        """Structures to train on in a round if all labels up to it can be used."""
+        count = sum(self.structures_in(round_set(r)) for r in range(round_ + 1))
+        return split_sizes(count, self.config.split)[0]
 
     def _wanted(self) -> Iterator[str]:
         curve = self.config.surrogates.learning_curve
-        for key, network in self.config.surrogates.networks.items():
+        for key in self.config.surrogates.networks:
             yield key
             if key in curve.networks:
                 # A size that the network itself is trained on would be the same training again.
-                own = network.training.structures or self._training_split
+                own = self._structures(key)
                 yield from (f"{key}-{size}" for size in sorted(curve.sizes) if size != own)
 
     def models(self) -> Iterator[tuple[int, str, str]]:

@@ -62,6 +62,7 @@ for table_name, table in TABLES.items():
             config=PATHS.config(),
             name=table_name,
             depends=depends_on("analysis"),
+            settings=digest(table.settings),
         shell:
             "morphion table --config {params.config} --threads {threads}"
             " {params.name} {output.csv} 2> {log}"
@@ -91,5 +92,6 @@ for figure_name, figure in FIGURES.items():
             config=PATHS.config(),
             name=figure_name,
             depends=depends_on("analysis"),
+            settings=digest(figure.settings),
         shell:
             "morphion figure --config {params.config} {params.name} {output.png} 2> {log}"

@@ -1,6 +1,6 @@
 from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
-from morphion.config.load import block, trained
+from morphion.config.load import block, load_config, trained
 from morphion.errors import MorphionError
 from morphion.feasible import require_feasible
 from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
@@ -12,15 +12,19 @@ CONFIG_FILES = [
 ]
 
 try:
-    RUN = planned_here(
-        parse_config(
-            config,
-            source=", ".join(map(str, CONFIG_FILES)),
-            folder=Path.cwd(),
-            files=CONFIG_FILES,
-        )
+    RUN = parse_config(
+        config,
+        source=", ".join(map(str, CONFIG_FILES)),
+        folder=Path.cwd(),
+        files=CONFIG_FILES,
     )
-    require_feasible(RUN)
+    if workflow.is_main_process:
+        RUN = planned_here(RUN)
+        require_feasible(RUN)
+    else:
+        # A job on another node, which may have a GPU where this one has none, or none: it must
+        # see the rules that it was planned by.
+        RUN = load_config(Layout(RUN.output).config())
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 

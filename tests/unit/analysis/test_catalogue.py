@@ -10,6 +10,7 @@ import morphion
 from morphion.analysis.catalogue import figures, find, tables
 from morphion.config import Config
 from morphion.errors import ConfigError
+from morphion.provenance import digest
 
 CAPTIONS = Path(morphion.__file__).parents[1] / "report"
 
@@ -53,6 +54,19 @@ def test_verdicts_are_shown_where_there_are_some(keys, shown):
         every = ["round0", "round1", "round2", "evaluation", "loading-0.15", "loading-0.05"]
         sets = ["walked"] if keys == EXACT else every
         assert list(figures(config)["verdict"].inputs["measured"]) == sets
+
+
+def test_what_was_left_out_is_told_anew_when_it_changes():
+    def settings(training, sizes=(256,)):
+        paper = {"kind": "paper", "training": {"needs_gpu_above": 100, **training}}
+        networks = {"rdf": {"kind": "dense", "descriptor": "rdf"}, "paper": paper}
+        curve = {"networks": ("paper",), "sizes": sizes}
+        surrogates = {"driver": "rdf", "networks": networks, "learning_curve": curve}
+        return digest(tables(Config(output="out", surrogates=surrogates))["left_out"].settings)
+
+    found = settings({}), settings({"max_epochs": 300}), settings({}, (256, 512))
+    assert len(set(found)) == 3
+    assert settings({"ranks": 2}) == found[0]
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():

@@ -77,6 +77,10 @@ def test_demo_configuration_keeps_the_papers_geometry():
             r"chain_windows\[0\] = \[12.0, 11.0\]: the first value must be the smaller",
         ),
         ({"split": [0.6, 0.3, 0.3]}, r"sums to 1.2, not 1"),
+        (
+            {"surrogates": {"networks": {"g": {"kind": "graph", "cutoff": 1.5}}, "driver": "g"}},
+            r"networks\.g.* near = 1\.85 is beyond cutoff = 1\.5",
+        ),
         ({"surrogates": {"driver": "magic"}}, r"driver = 'magic' is none of"),
         ({"transport": {"model": "tabel"}}, r"transport: .*'table'"),
         ({"transport": {"model": "table", "path": "no.csv"}}, r"transport.path: no file .*no.csv"),

@@ -18,22 +18,26 @@ from morphion.surrogates.loop import Loop
 from morphion.surrogates.networks import Surrogate3D
 
 
-@pytest.mark.parametrize("at_step", [17, 19])  # in an epoch of five steps, and at its end
-def test_sigterm_in_an_epoch_saves_and_the_training_resumes(
-    tmp_path, config, dataset, monkeypatch, at_step
+# In an epoch of five steps, and at its end; by a batch system, and by a person.
+@pytest.mark.parametrize(
+    ("at_step", "number", "status"),
+    [(17, signal.SIGTERM, 143), (19, signal.SIGTERM, 143), (17, signal.SIGINT, 130)],
+)
+def test_a_signal_in_an_epoch_saves_and_the_training_resumes(
+    tmp_path, config, dataset, monkeypatch, at_step, number, status
 ):
     train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
     step = Loop._step
 
     def terminated(self, *arguments):
         if self._step_number == at_step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return step(self, *arguments)
 
     monkeypatch.setattr(Loop, "_step", terminated)
     with pytest.raises(SystemExit) as stopped:
         train(config, dataset, "periodic", "random", 0, tmp_path / "resumed")
-    assert stopped.value.code == 143
+    assert stopped.value.code == status
     seen = []
     monkeypatch.setattr(
         Loop, "_step", lambda self, *rest: seen.append(self._step_number) or step(self, *rest)
@@ -149,6 +153,27 @@ def test_memory_that_does_not_suffice_names_the_batch(tmp_path, config, dataset,
     monkeypatch.setattr(Loop, "_step", full)
     with pytest.raises(SurrogateError, match=r"batch_size = 8 on 1 ranks.*rdf\.training\.batch"):
         train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+
+
+def test_a_device_that_cannot_hold_the_structures_says_so(tmp_path, config, dataset, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Surrogate3D, "set_normalisation", full)
+    with pytest.raises(SurrogateError, match=r"cpu has too little memory for 64 structures; free"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+
+
+def test_ctrl_c_pressed_again_does_not_wait_for_the_step(tmp_path, config, dataset, monkeypatch):
+    def pressed(self, *_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Loop, "_step", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from morphion.config import Config
+from morphion.config.load import trained
 from morphion.errors import ConfigError
 from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
 from morphion.plan import SPLITS, Plan
@@ -27,7 +28,8 @@ class Artifact:
     ``function`` is ``module:name`` below ``morphion.analysis``; it is called with ``inputs``, with
     the configuration if ``configured``, and with ``output``. An input is a path, or a list or
     mapping of paths, or a value that is no path (``values``). ``threads`` are for what is timed,
-    which should not share its machine.
+    which should not share its machine. ``depends`` is what the content follows from in the
+    configuration, beside the block ``analysis`` and the values.
     """
 
     title: str
@@ -37,6 +39,12 @@ class Artifact:
     configured: bool = False
     values: tuple[str, ...] = ()
     threads: int = 1
+    depends: Any = None
+
+    @property
+    def settings(self) -> list[Any]:
+        """All but files that a change of the configuration may change."""
+        return [{name: self.inputs[name] for name in self.values}, self.depends]
 
     def paths(self) -> list[str]:
         """What other rules make of the inputs: files, stores and model folders."""
@@ -196,6 +204,7 @@ def _cost_tables(config: Config) -> dict[str, Artifact]:
             configured=True,
             values=("networks",),
             threads=_ALL_CORES,
+            depends=[trained(config.surrogates.network(name)) for name in plan.left_out()],
         )
     return found
 

@@ -71,10 +71,14 @@ def block(model: BaseModel) -> dict[str, Any]:
 
 
 def trained(network: BaseModel) -> dict[str, Any]:
-    """What a network's training depends on in its block: not on how many ranks or which machine."""
+    """What a network's training depends on in its block: not on how many ranks or which machine,
+    nor on a key that came later and says what was done before there was one."""
     described = block(network)
+    training = described["training"]
     for name in ("ranks", "needs_gpu_above"):
-        described["training"].pop(name, None)
+        training.pop(name, None)
+    if training.get("validate_every") == 1:
+        del training["validate_every"]
     return described
 
 

@@ -104,6 +104,14 @@ class PairsNetwork(NetworkBlock):
 
     one_thread: ClassVar[bool] = True  # two take up to 4 times as long beside other jobs
 
+    @model_validator(mode="after")
+    def _near_pairs_are_pairs(self):
+        if self.near > self.cutoff:
+            raise ValueError(
+                f"near = {self.near:g} is beyond cutoff = {self.cutoff:g}: there are no pairs"
+            )
+        return self
+
 
 class PaperNetwork(NetworkBlock):
     """The paper's network: four blocks of 3^3 convolution, ReLU and average pooling, two dense.
@@ -223,7 +231,8 @@ class ResistorNetwork(PairsNetwork):
         0.4,
         ge=0,
         le=1,
-        description="share of the training in which currents count; then D* and the tensor alone",
+        description="share of the training in which currents count; then D*, tensor and "
+        "occupancies alone",
     )
     occupancy_weight: float = Field(
         0.3, ge=0, description="weight of the particles' exact occupancies in the loss; 0: none"
@@ -310,7 +319,7 @@ class LearningCurve(Block):
     """
 
     sizes: tuple[PositiveInt, ...] = Field(
-        (), description="structures trained on; the whole training split is always one more"
+        (), description="structures trained on; a network's own training is always one more"
     )
     networks: tuple[str, ...] = Field((), description="keys of surrogates.networks")
 
@@ -325,7 +334,8 @@ class Surrogates(Block):
             "rdf": DenseNetwork(kind="dense", descriptor="rdf"),
         },
         min_length=1,
-        description="networks to train, by name",
+        description="networks to train, by name; what is given replaces the default: periodic, "
+        "nearest_distance and rdf",
     )
     driver: str = Field("periodic", description="key of the network that is the annealing energy")
     learning_curve: LearningCurve = Field(

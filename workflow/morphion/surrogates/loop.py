@@ -2,11 +2,10 @@
 
 import math
 import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +32,7 @@ from morphion.surrogates.state import (
     save_checkpoint,
     tensors_of,
 )
+from morphion.surrogates.stopping import Listener, Stopped
 from morphion.surrogates.targets import TargetsOf
 
 # Adam's estimate of the gradients' variance is poor over its first steps.
@@ -59,8 +59,10 @@ OnStep = Callable[[int, float], None]
 OnEpoch = Callable[[tuple[float, ...]], None]
 
 
-class Stopped(Exception):
-    """SIGTERM came; the state is saved."""
+def _heed(number: int, again: bool) -> None:
+    """A first signal lets the step finish; who presses Ctrl-C again will not wait for that."""
+    if again and number == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def learning_rate(first: float, step: int, steps: int) -> float:
@@ -134,31 +136,36 @@ class Loop:
         self._average = None if decay is None else averaged(model, decay)
         self._steps = math.ceil(len(train_rows) / training.batch_size)
         self._position, self._best = Position(), tensors_of(self._scored)
-        self._terminated = False
+        self._listener = Listener(_heed)
         self._resume()
         self._network = self._wrap(training.compile)
 
     def run(self) -> Position:
         """Train to the end; returns the history and the best epoch.
 
-        Raises SurrogateError if the loss is no longer finite, and Stopped after SIGTERM; the last
-        checkpoint remains.
+        Raises SurrogateError if the loss is no longer finite, and Stopped after SIGTERM or
+        SIGINT; the last checkpoint remains.
         """
         training, position = self._training, self._position
         first = self._ranks.is_first
         shown = progress("training", training.max_epochs, "epochs", position.epoch, first)
-        with shown as report, self._listening():
+        with shown as report, self._listener:
             if self._ranks.count > 1:
                 self._settle_sums()
             while not self._finished():
                 self._train_epoch()
                 report.advance(note=self._note())
             # Told after the last epoch was closed, it would score nothing any more.
-            if self._ranks.sum([float(self._terminated)])[0]:
-                raise Stopped
+            if self._ranks.sum([self._told])[0]:
+                raise Stopped(self._listener.received)
         load_tensors(self._model, self._best, where="the best epoch")
         self._average = None
         return self._position
+
+    @property
+    def _told(self) -> float:
+        """Whether this rank was told to stop."""
+        return float(self._listener.received is not None)
 
     @property
     def _scored(self) -> Surrogate3D:
@@ -174,14 +181,14 @@ class Loop:
     def _predict(
         self, rows: np.ndarray, precision: AbstractContextManager
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As ``predict``; whatever was left to do after SIGTERM stays 0."""
+        """As ``predict``; whatever was left to do after a signal stays 0."""
         model = self._scored.eval()
         found = np.zeros((2, len(rows)))
         ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
         mine = np.arange(ranks.rank, len(rows), ranks.count)
         with torch.inference_mode(), precision:
             for start in range(0, len(mine), size):
-                if self._terminated:
+                if self._told:
                     break
                 part = mine[start : start + size]
                 output = model(self._inputs.batch(rows[part], None))
@@ -294,7 +301,7 @@ class Loop:
         self._precision.backward(loss * (ranks.count * learners / batch.size))
         # Meanwhile, while a GPU works on the gradients:
         following = next(batches, None)
-        total, stops = ranks.sum([loss.item(), float(self._terminated)])
+        total, stops = ranks.sum([loss.item(), self._told])
         if not math.isfinite(total):
             raise SurrogateError(
                 f"the loss is {total} in epoch {position.epoch}, batch {position.batch}: training "
@@ -314,7 +321,7 @@ class Loop:
         validation, count = math.nan, position.epoch + 1
         if count % self._training.validate_every == 0 or count == self._training.max_epochs:
             predicted, _ = self._predict(self._validation_rows, self._precision.autocast())
-            if self._ranks.sum([float(self._terminated)])[0]:
+            if self._ranks.sum([self._told])[0]:
                 self._stop()
             validation = self._validation_loss(predicted)
         if validation < position.best_loss:
@@ -335,8 +342,8 @@ class Loop:
         self._save()
         if self._ranks.is_first:
             self._on_epoch(position.history[-1])
-        if self._ranks.sum([float(self._terminated)])[0]:
-            raise Stopped
+        if self._ranks.sum([self._told])[0]:
+            raise Stopped(self._listener.received)
 
     def _validation_loss(self, predicted: np.ndarray) -> float:
         """Mean square error of D*; raises SurrogateError if the training went astray."""
@@ -372,9 +379,9 @@ class Loop:
         return f"lower learning_rate = {rate:g}, and it starts anew; {kept}"
 
     def _stop(self) -> None:
-        """Leave after SIGTERM, so that the same command continues here."""
+        """Leave after a signal, so that the same command continues here."""
         self._save()
-        raise Stopped
+        raise Stopped(self._listener.received)
 
     def _save(self) -> None:
         if self._partial is not None and self._ranks.is_first:
@@ -393,18 +400,3 @@ class Loop:
         return f"train {train:.3g}" + (
             "" if math.isnan(validation) else f", validation {validation:.3g}"
         )
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may handle signals
-            return
-
-        def terminate(*_: object) -> None:
-            self._terminated = True
-
-        previous = signal.signal(signal.SIGTERM, terminate)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, previous)

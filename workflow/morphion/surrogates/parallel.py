@@ -19,10 +19,10 @@ from torch import distributed
 
 from morphion.errors import SurrogateError
 from morphion.progress import log
+from morphion.surrogates.stopping import Listener
 
 # Ranks wait for rank 0 while it reads a data set and publishes the model.
 _PATIENCE = timedelta(minutes=30)
-_EXIT_SIGTERM = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,9 @@ def launch(module: str, job: Mapping[str, Any], count: int) -> None:
     """Run ``python -m module JOB.json ERROR.txt`` in ``count`` ranks under torchrun and wait.
 
     ``job`` is JSON-like. A rank that fails writes its message to the second file. SIGTERM is
-    passed on, and the process then exits with status 143 as a single training does. Raises
-    SurrogateError with the message of the rank that failed.
+    passed on, and the process then exits with status 143 as a single training does, or 130 after
+    Ctrl-C, which a terminal sends to all. Raises SurrogateError with the message of the rank that
+    failed.
     """
     with tempfile.TemporaryDirectory(prefix="morphion-ranks-") as folder:
         job_path, error_path = Path(folder, "job.json"), Path(folder, "error.txt")
@@ -153,36 +154,24 @@ def launch(module: str, job: Mapping[str, Any], count: int) -> None:
         threads = str(max(1, torch.get_num_threads() // count))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
         process = subprocess.Popen(command, env=environment)
-        received = _forward_sigterm(process)
-        try:
-            status = process.wait()
-        finally:
-            signal.signal(signal.SIGTERM, received.previous)
-            if process.poll() is None:
+
+        def pass_on(number: int, again: bool) -> None:
+            # Ctrl-C reached the process as well; pressed again, it is for who did not listen.
+            if again or number == signal.SIGTERM:
                 process.terminate()
-                process.wait()
-        if received.signal:
-            log("training stopped by SIGTERM; the same command continues it")
-            raise SystemExit(_EXIT_SIGTERM)
+
+        with Listener(pass_on) as listener:
+            try:
+                status = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        if listener.received:
+            log(f"training stopped by {listener.received.name}; the same command continues it")
+            raise SystemExit(128 + listener.received)
         if status:
             message = error_path.read_text() if error_path.exists() else None
             raise SurrogateError(
                 message or f"a training rank exited with status {status}; its output stands above"
             )
-
-
-class _Received:
-    def __init__(self) -> None:
-        self.signal = False
-        self.previous: Any = signal.SIG_DFL
-
-
-def _forward_sigterm(process: subprocess.Popen) -> _Received:
-    received = _Received()
-
-    def forward(*_: object) -> None:
-        received.signal = True
-        process.terminate()
-
-    received.previous = signal.signal(signal.SIGTERM, forward)
-    return received

@@ -17,7 +17,7 @@ cubic harmonics of d_ij, which no symmetry of the cube changes.
 A label is one tensor, but the exact solution also knows the current between any two particles and
 the occupancy of each. Where a data set has them, a training begins with a loss on g_ij (d_ij,a +
 phi^a_i - phi^a_j) and z_i as well, so that local laws are learned from local facts; no network of
-pairs can meet all currents, and it ends with D* and the tensor alone.
+pairs can meet all currents, and it ends with D*, the tensor and the occupancies.
 """
 
 import math

@@ -4,7 +4,6 @@ import csv
 import math
 import platform
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -29,7 +28,6 @@ from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, with_currents
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.ensemble import fit_spread
-from morphion.surrogates.loop import Stopped
 from morphion.surrogates.memory import keep_freed_memory, peak_memory
 from morphion.surrogates.model import Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
@@ -37,6 +35,7 @@ from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.state import HISTORY, Position, tensors_of
+from morphion.surrogates.stopping import Stopped
 from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"
@@ -63,13 +62,16 @@ def train(
     of currents of the data set's structures, for a network that learns them. With ``ranks`` above 1
     the ranks are started here, unless torchrun started this process; a single one runs on
     ``device`` (``parallel.choose_device``). A killed training continues
-    where it was and ends with the identical network; SIGTERM saves and exits with status 143.
+    where it was and ends with the identical network; SIGTERM and Ctrl-C save and exit with status
+    143 and 130.
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
     SurrogateError for an empty set, fewer structures than ranks, labels made otherwise than the
     configuration says, or a loss that is not finite.
     """
     output = Path(output)
+    # Of the code that trains: by the end of a long training there may be another.
+    provenance.git_commit()
     training = config.surrogates.network(network).training
     data = read_labelled(dataset_path, split)
     require_own_labels(str(dataset_path), data.attrs, config)
@@ -124,13 +126,18 @@ class _Training:
         """Train and, on rank 0, publish."""
         data, ranks, training = self._data, self._ranks, self._block.training
         key = self._key("augment") if training.augment else None
-        inputs = self._sees.hold(data, key, ranks.device)
         rows, validation_rows = data.rows("train"), data.rows("validation")
         model = self._new_model()
-        model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
-        model.to(ranks.device)
+        with self._fits_in_memory(f"{len(data.split)} structures; free it or train on CPU cores"):
+            inputs = self._sees.hold(data, key, ranks.device)
+            model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
+            model.to(ranks.device)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
-        with self._sees.threads(), self._fits_in_memory(), _Events(kept) as events:
+        batch = (
+            f"batch_size = {training.batch_size} on {ranks.count} ranks; lower "
+            f"surrogates.networks.{self._network}.training.batch_size, or add ranks"
+        )
+        with self._sees.threads(), self._fits_in_memory(batch), _Events(kept) as events:
             # The same structures on every rank, so that ranks do not have to agree on anything.
             model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
             loop = trainer(self._block)(
@@ -148,10 +155,13 @@ class _Training:
             )
             try:
                 position = loop.run()
-            except Stopped:
+            except Stopped as stopped:
                 if ranks.is_first:
-                    log(f"{self._output}: stopped by SIGTERM; the same command continues it")
-                raise SystemExit(128 + signal.SIGTERM) from None
+                    log(
+                        f"{self._output}: stopped by {stopped.signal.name}; the same command "
+                        "continues it"
+                    )
+                raise SystemExit(128 + stopped.signal) from None
             predicted, disagreement = loop.predict(validation_rows)
         if kept is not None:
             residual = (predicted - data.diffusivity[validation_rows]) / predicted
@@ -168,14 +178,12 @@ class _Training:
         ranks.share(None)
 
     @contextmanager
-    def _fits_in_memory(self) -> Iterator[None]:
+    def _fits_in_memory(self, what: str) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise SurrogateError(
-                f"{self._ranks.device} has too little memory for batch_size = "
-                f"{self._block.training.batch_size} on {self._ranks.count} ranks; lower "
-                f"surrogates.networks.{self._network}.training.batch_size, or add ranks"
+                f"{self._ranks.device} has too little memory for {what}"
             ) from error
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
