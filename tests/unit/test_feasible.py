@@ -51,6 +51,12 @@ def test_g_of_r_ends_where_descriptors_say(block):
         require_feasible(configured(41, analysis={"max_distance": 37}))
 
 
+def test_another_loading_has_two_particles_at_least():
+    require_feasible(configured(loadings=[0.0125]))
+    with pytest.raises(ConfigError, match=r"loadings\[1\] = 0\.008: 1 particles in the box"):
+        require_feasible(configured(loadings=[0.0125, 0.008]))
+
+
 @pytest.mark.parametrize("kind", ["resistor", "graph"])
 def test_a_cutoff_ends_at_half_the_box_as_pairs_do(kind):
     geometry = configured().geometry

@@ -17,7 +17,7 @@ from morphion.transport.table import read_table
 
 def require_feasible(config: Config) -> None:
     """Raise ConfigError with every key that a stage of the run could not work with."""
-    checks = (_table, _distances, _cutoffs, _cells, _counts)
+    checks = (_table, _loadings, _distances, _cutoffs, _cells, _counts)
     wrong = [problem for check in checks for problem in check(config)]
     if wrong:
         raise ConfigError("; ".join(wrong))
@@ -30,6 +30,13 @@ def _table(config: Config) -> Iterator[str]:
             read_table(config.transport.path).grid(config.geometry.diameter)
         except TransportError as error:
             yield f"transport.path: {error}"
+
+
+def _loadings(config: Config) -> Iterator[str]:
+    """Loadings at which no two particles would meet."""
+    for i, loading in enumerate(config.loadings):
+        if (count := config.geometry.particles_at(loading)) < 2:
+            yield f"loadings[{i}] = {loading:g}: {count} particles in the box; it takes 2"
 
 
 def _distances(config: Config) -> Iterator[str]:

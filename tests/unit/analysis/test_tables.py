@@ -86,11 +86,13 @@ def test_walked_structures_are_scored_by_both_labels(by_hand, run, tmp_path):
     walked = exact[exact.group.isin(["c", "e"])].assign(
         label=[0.6, 1.0], prediction=[0.6, 1.1], label_stderr=[0.006, 0.01]
     )
-    walked.to_csv(tmp_path / "walked.csv", index=False)
+    flagged = walked.iloc[:1].assign(group="g", converged=False)
+    pd.concat([walked, flagged]).to_csv(tmp_path / "walked.csv", index=False)
     arguments = ({"cnn": by_hand}, {"cnn": tmp_path / "walked.csv"}, run.config)
     tables.walked_table(*arguments, tmp_path / "w.csv")
     row = pd.read_csv(tmp_path / "w.csv").iloc[0]
     assert (row.structures, row.mape) == (2, pytest.approx(5))  # 0 and 10 %
+    assert row.unconverged == 1
     assert row.exact_mape == pytest.approx(15)  # labels 0.5 and 1, predictions 0.6 and 1.1
     assert row.mape_noise_floor == pytest.approx(np.sqrt(2 / np.pi))  # of 1 % each
     walked.assign(group=["c", "unknown"]).to_csv(tmp_path / "walked.csv", index=False)

@@ -101,6 +101,29 @@ def test_labels_do_not_depend_on_the_unit_of_length_or_the_format(morphion, tmp_
     np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
 
+def test_a_table_in_voxels_takes_the_unit_of_the_file_for_one(morphion, tmp_path):
+    geometry = Geometry(voxels=24, particles=2, volume_fraction=0.2)
+    assert geometry.diameter > 1.2 * Geometry().diameter
+    positions = generate(geometry, Structures(), 1, "rsa", 0)
+    write_structure(tmp_path / "a.xyz", positions, 24.0, geometry.diameter)
+    write_coverage_table(tmp_path / "sigma.csv", CoverageShell())
+    table = (tmp_path / "sigma.csv").read_text().splitlines()
+    start = table.index("d1,d2,diffusivity,free_energy") + 1
+    rows = [line.split(",") for line in table[start:]]
+    for row in rows:
+        row[:2] = [f"{geometry.diameter * float(value):.12g}" for value in row[:2]]
+    lines = [line.replace("sigma", "voxel") for line in table[:start]] + [",".join(r) for r in rows]
+    (tmp_path / "voxel.csv").write_text("\n".join(lines))
+    found = []
+    for unit in ("sigma", "voxel"):
+        (tmp_path / f"{unit}.yaml").write_text(f"{{model: table, path: {unit}.csv}}")
+        options = ("--method", "exact", "--lattice", 24, "--transport", tmp_path / f"{unit}.yaml")
+        code, out, _ = morphion("label", tmp_path / "a.xyz", *options, "--json")
+        assert code == 0
+        found.append(json.loads(out)[0]["diffusivity"])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.parametrize("table", [False, True])
 def test_walks_cost_as_much_in_any_unit_of_length(morphion, tmp_path, table):
     geometry = Geometry(voxels=24, particles=3)

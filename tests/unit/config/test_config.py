@@ -104,6 +104,12 @@ def test_wrong_keys_are_named_with_what_would_be_right(keys, message):
         parse(**keys)
 
 
+def test_windows_of_chains_that_are_not_made_are_free():
+    parse(geometry={"volume_fraction": 0.12}, structures={"chain": 0})
+    with pytest.raises(ConfigError, match=r"chain_windows\[0\]"):
+        parse(geometry={"volume_fraction": 0.12})
+
+
 def test_files_that_are_no_configuration_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")

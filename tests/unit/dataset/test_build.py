@@ -6,7 +6,9 @@ import xarray as xr
 
 from morphion import store
 from morphion.config import Config, parse_config
+from morphion.config.geometry import Structures
 from morphion.config.labels import Walked
+from morphion.config.transport import CoverageShell, DistanceTable
 from morphion.dataset import build_dataset, unpack_dataset
 from morphion.dataset.loadings import write_loadings
 from morphion.dataset.walked import write_walked
@@ -15,6 +17,7 @@ from morphion.labels.shard import structures_digest
 from morphion.store.pack import pack
 from morphion.structures.dataset import structure_dataset
 from morphion.structures.families import generate
+from morphion.transport.example import write_coverage_table
 
 EDGE = 24
 
@@ -194,6 +197,11 @@ def test_a_packed_data_set_of_an_earlier_version_has_the_defaults_of_later_keys(
         ("seed", lambda c: {"seed": 7}),
         ("labels", lambda c: {"labels": c.labels.model_copy(update={"lattice": 50})}),
         ("structures", lambda c: {"structures": c.structures.model_copy(update={"rsa": 11})}),
+        (
+            "structures",
+            lambda c: {"structures": c.structures.model_copy(update={"slab_width": (3.0, 4.0)})},
+        ),
+        ("transport.affinity", lambda c: {"transport": CoverageShell(affinity=6.0)}),
     ],
 )
 def test_a_packed_data_set_of_another_configuration_is_refused(tmp_path, packed, key, change):
@@ -201,6 +209,42 @@ def test_a_packed_data_set_of_another_configuration_is_refused(tmp_path, packed,
     with pytest.raises(ConfigError, match=rf"r0\.zarr\.zip: made with {key} = "):
         unpack_dataset(config.model_copy(update=change(config)), file, tmp_path / "again.zarr")
     assert not (tmp_path / "again.zarr").exists()
+
+
+def test_a_packed_data_set_is_of_the_families_asked_for(tmp_path, packed):
+    config, built, _ = packed
+    data = store.load(built, kind="dataset")
+    made = data.attrs.pop("provenance")
+    del made["config"]["structures"]  # files of before it was recorded
+    blocks = {name: made[name] for name in ("config", "seed", "round")}
+    store.write(tmp_path / "old.zarr", data, kind="dataset", provenance=blocks)
+    other = config.structures.model_copy(update={"rsa": 5, "chain": 5})
+    with pytest.raises(ConfigError, match=r"families = {'rsa 0': 10}, .* has {'chain 0': 1,"):
+        unpack_dataset(
+            config.model_copy(update={"structures": other}), tmp_path / "old.zarr", tmp_path / "no"
+        )
+    unpack_dataset(config, tmp_path / "old.zarr", tmp_path / "again.zarr")
+
+
+def test_a_packed_data_set_knows_its_transport_table_by_what_is_in_it(tmp_path, config):
+    tables = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for path in tables:
+        write_coverage_table(path, CoverageShell())
+    one, other = (
+        config.model_copy(
+            update={
+                "transport": DistanceTable(model="table", path=path),
+                "structures": Structures(rsa=3, chain=0, gapped=0),
+            }
+        )
+        for path in tables
+    )
+    shard = write_set(tmp_path, one, 0, [0.01, 0.02, 0.03])
+    build_dataset(one, [shard[0]], [shard[1]], tmp_path / "r0.zarr", round_=0)
+    unpack_dataset(other, tmp_path / "r0.zarr", tmp_path / "again.zarr")
+    write_coverage_table(tables[1], CoverageShell(affinity=6.0))
+    with pytest.raises(ConfigError, match=r"made with transport\."):
+        unpack_dataset(other, tmp_path / "r0.zarr", tmp_path / "no.zarr")
 
 
 def test_walked_structures_are_drawn_from_the_test_split_with_their_origin(tmp_path, config):
@@ -227,7 +271,8 @@ def test_walked_structures_are_drawn_from_the_test_split_with_their_origin(tmp_p
 
 def test_a_set_outside_the_rounds_says_how_its_labels_were_made(tmp_path, config):
     structures, labels = write_set(tmp_path, config, 0, [0.01, 0.02])
-    made = {"config": {"labels": {"method": "kmc", "lattice": 30}}}
+    physics = {"model": "coverage-shell", "affinity": 6.0}
+    made = {"config": {"labels": {"method": "kmc", "lattice": 30}, "transport": physics}}
     store.write(labels, store.load(labels, kind="labels"), kind="labels", provenance=made)
     output, before = tmp_path / "d.zarr", {"round_": None, "previous": tmp_path / "r0.zarr"}
     with pytest.raises(StoreError, match="outside the rounds takes the unit of D"):
@@ -239,3 +284,11 @@ def test_a_set_outside_the_rounds_says_how_its_labels_were_made(tmp_path, config
     build_dataset(config, [structures], [labels], output, **before)
     record = store.load(tmp_path / "d.zarr", kind="dataset").attrs["provenance"]
     assert record["config"]["labels"] == made["config"]["labels"]
+    assert record["config"]["transport"] == physics
+    for key, value in (("labels", {"lattice": 40}), ("transport", {"affinity": 7.0})):
+        blocks = made["config"] | {key: made["config"][key] | value}
+        other = write_set(tmp_path, config, 9, [0.03])
+        content = store.load(other[1], kind="labels")
+        store.write(other[1], content, kind="labels", provenance={"config": blocks})
+        with pytest.raises(StoreError, match=rf"l9\.zarr: labelled with another {key}"):
+            build_dataset(config, [structures, other[0]], [labels, other[1]], output, **before)

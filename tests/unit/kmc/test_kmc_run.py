@@ -80,6 +80,16 @@ def test_hop_budget_is_spent_and_the_result_flagged(lattice, max_hops):
     assert np.isfinite(result.tensor_stderr).all()
 
 
+def test_a_pilot_that_was_cut_short_alone_is_no_reason_for_doubt(lattice):
+    whole = estimate(lattice, 1, target_relative_error=0.1)
+    result = estimate(lattice, 1, target_relative_error=0.1, max_hops=1.5 * whole.hops)
+    assert result.pilot_hops < 0.9 * whole.pilot_hops
+    assert result.converged
+    assert result.stderr < 0.2 * result.diffusivity
+    difference = abs(result.diffusivity - whole.diffusivity)
+    assert difference < 3 * np.hypot(result.stderr, whole.stderr)
+
+
 def test_lattice_of_isolated_sites_has_exactly_no_diffusivity():
     diffusivity = np.zeros((16, 16, 16))
     diffusivity[::2, ::2, ::2] = 1.0

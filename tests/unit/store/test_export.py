@@ -8,6 +8,7 @@ import xarray as xr
 from morphion import store
 from morphion.errors import StoreError
 from morphion.store.export import export_structures, structure_at
+from morphion.store.pack import pack
 
 GEOMETRY = {"box_length": 10.0, "diameter": 1.0}
 
@@ -66,6 +67,18 @@ def test_a_structure_file_is_converted(annealed, tmp_path):
     assert len(structure_at(tmp_path / "B.XYZ", 0)[0]) == len(
         structure_at(tmp_path / "b.gsd", 0)[0]
     )
+
+
+def test_annealing_runs_are_not_packed(annealed, tmp_path):
+    with pytest.raises(StoreError, match=r"a\.zarr: .*nothing would be left .* keep the folder"):
+        pack(annealed, tmp_path / "a.zarr.zip")
+    assert not (tmp_path / "a.zarr.zip").exists()
+
+
+def test_a_row_of_a_structure_file_is_its_only_one(annealed, tmp_path):
+    export_structures(annealed, tmp_path / "a.gsd")
+    with pytest.raises(StoreError, match=r"a\.gsd: .* the last frame is exported"):
+        structure_at(tmp_path / "a.gsd", 1)
 
 
 @pytest.mark.parametrize("choice", [{"first": 1}, {"count": 1}, {"every": 2}])

@@ -101,6 +101,22 @@ def test_a_killed_job_continues_to_the_uninterrupted_table(shard, tmp_path, monk
     assert {path.name for path in tmp_path.iterdir()} == {"whole.csv", "killed.csv"}
 
 
+def test_a_job_killed_while_it_writes_solves_nothing_again(shard, tmp_path, monkeypatch):
+    output, calls = tmp_path / "killed.csv", []
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", killed)
+        with pytest.raises(KeyboardInterrupt):
+            measure_shard(configured(), "round0", *shard, output)
+    monkeypatch.setattr(measure_module, "solve", lambda *rest, **_: calls.append(rest))
+    measure_shard(configured(), "round0", *shard, output)
+    assert output.exists()
+    assert not calls
+
+
 def test_exact_labels_deviate_by_less_than_their_residual_and_have_no_z(shard, tmp_path):
     config = configured(method="exact", relative_residual=1e-4)
     label_shard(config, "round0", shard[0], tmp_path / "exact.zarr")

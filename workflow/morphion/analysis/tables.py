@@ -132,12 +132,13 @@ def walked_table(
     """
     rows = []
     for network, path in walked.items():
-        table = scored(read_predictions(path))
+        table = read_predictions(path)
+        groups = scored(table).group
         same = scored(read_predictions(exact[network]))
-        same = same[same.group.isin(table.group)]
-        if len(same) != len(table):
+        same = same[same.group.isin(groups)]
+        if len(same) != len(groups):
             raise MorphionError(
-                f"{path}: {len(table)} structures, of which {exact[network]} has {len(same)}; "
+                f"{path}: {len(groups)} structures, of which {exact[network]} has {len(same)}; "
                 "make both from one data set"
             )
         beside = _accuracy(same, config)

@@ -30,11 +30,17 @@ def export(
     ] = None,
 ) -> None:
     """Structures for OVITO (.gsd, .xyz), or one structure's lattice fields for ParaView (.vti)."""
+    from morphion.errors import StoreError
     from morphion.store.export import export_structures, structure_at
     from morphion.transport import load_transport
     from morphion.transport.export import export_fields
 
-    if output.suffix == ".vti":
+    if output.suffix.lower() == ".vti":
+        if (count, every) != (None, 1):
+            raise StoreError(
+                f"{output}: lattice fields are of one structure, which --first names; leave out "
+                "--count and --every"
+            )
         structure = structure_at(source, first)
         export_fields(*structure, load_transport(transport), lattice, output)
     else:

@@ -74,7 +74,7 @@ class Config(Block):
     def _fits_together(self):
         diameter = self.geometry.diameter
         for i, (low, high) in enumerate(self.structures.chain_windows):
-            if low < diameter:
+            if self.structures.chain and low < diameter:
                 raise ValueError(
                     f"structures.chain_windows[{i}] = [{low}, {high}] starts below the sphere "
                     f"diameter {diameter:.4f} voxels: neighbours would overlap"

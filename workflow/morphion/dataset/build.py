@@ -1,6 +1,7 @@
 """Joining structures and labels to a data set; a round's data set holds all rounds up to it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import xarray as xr
 
 from morphion import provenance, store
 from morphion.config import Config
-from morphion.config.geometry import Geometry
+from morphion.config.geometry import Geometry, Structures
 from morphion.config.labels import Labels
 from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
@@ -17,8 +18,9 @@ from morphion.errors import ConfigError, StoreError
 from morphion.labels.meaning import label_differences
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
+from morphion.structures.families import enumerate_structures, variant
 from morphion.structures.voxels import iter_voxel_blocks
-from morphion.transport import transport_record
+from morphion.transport.files import transport_differences, transport_record
 
 KIND = "dataset"
 
@@ -41,8 +43,9 @@ def build_dataset(
     ``previous`` is the data set of the round before: its structures come first, and its reference
     diffusivity D0 (the largest converged label of round 0) stays the unit of D*. For a set outside
     the rounds it only gives D0, and the record names how the labels say they were made. Raises
-    StoreError if labels belong to other structures, or those of a round or of ``previous`` were
-    made otherwise than ``config`` says, none of round 0 converged, or what gives D0 is missing.
+    StoreError if labels belong to other structures, those of two shards were made otherwise, or
+    those of a round or of ``previous`` otherwise than ``config`` says, none of round 0 converged,
+    or what gives D0 is missing.
     """
     if previous is None and round_ != 0:
         which = "a set outside the rounds" if round_ is None else f"round {round_}"
@@ -70,8 +73,8 @@ def build_dataset(
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
     blocks = _blocks(config)
-    if round_ is None and "labels" in made:
-        blocks["labels"] = made["labels"]
+    if round_ is None:
+        blocks |= {key: made[key] for key in ("labels", "transport") if key in made}
     record = provenance.record(blocks, seed=config.seed, round=round_)
     _write(data, output, record)
 
@@ -80,34 +83,60 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
     """Write a packed data set of round 0 as ``build_dataset`` wrote it, voxel images included.
 
     Raises StoreError if the file is not sound, ConfigError if it was made with another seed,
-    geometry, transport model, label method, split or number of structures.
+    geometry, transport model, label method, split or structures.
     """
     data = store.load(source, kind=KIND)
     made = data.attrs["provenance"]
-    expected = {**_blocks(config), "seed": config.seed}
-    found = {**made["config"], "seed": made["seed"]}
+    found = {**made["config"], "seed": made["seed"], "families": _families_of(data)}
+    expected = {**_blocks(config), "seed": config.seed, "families": _families(config)}
+    # Files of before it was recorded have the families alone to tell.
+    found.setdefault("structures", expected["structures"])
     # Keys that came later than the file have the defaults it was made with.
-    geometry, labels = (
+    geometry, structures, labels = (
         validate(kind, found[key], source=str(source))
-        for key, kind in (("geometry", Geometry), ("labels", Labels))
+        for key, kind in (("geometry", Geometry), ("structures", Structures), ("labels", Labels))
     )
-    found |= {"geometry": block(geometry), "labels": labels.decisive()}
-    expected["labels"] = config.labels.decisive()
-    expected["structures"], found["structures"] = config.structures.count, data.sizes["structure"]
-    for key, value in expected.items():
-        if found.get(key) != value:
-            raise ConfigError(
-                f"{source}: made with {key} = {found.get(key)}, the configuration has {value}; "
-                "make both agree, or leave out labelled to generate and label anew"
-            )
+    found |= {"geometry": block(geometry), "structures": _generated(structures)}
+    found["labels"], expected["labels"] = labels.decisive(), config.labels.decisive()
+    transport = transport_differences(found.pop("transport"), expected.pop("transport"))
+    differing = {f"transport.{key}": values for key, values in transport.items()}
+    differing |= {k: (found.get(k), v) for k, v in expected.items() if found.get(k) != v}
+    for key, (value, asked) in differing.items():
+        raise ConfigError(
+            f"{source}: made with {key} = {value}, the configuration has {asked}; "
+            "make both agree, or leave out labelled to generate and label anew"
+        )
     _write(data, output, made)
+
+
+def _generated(structures: Structures) -> dict[str, Any]:
+    """What is generated, in however large shards."""
+    described = block(structures)
+    del described["shard_size"]
+    return described
+
+
+def _families(config: Config) -> dict[str, int]:
+    """Structures of each family and variant in round 0, e.g. of the first chain window."""
+    structures = config.structures
+    every = enumerate_structures(structures)
+    return _counts((family, variant(family, index, structures)) for family, index in every)
+
+
+def _families_of(data: xr.Dataset) -> dict[str, int]:
+    return _counts(zip(data.family.values.tolist(), data.variant.values.tolist(), strict=True))
+
+
+def _counts(kinds: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return dict(sorted(Counter(f"{family} {number}" for family, number in kinds).items()))
 
 
 def _blocks(config: Config) -> dict[str, Any]:
     """What the content of a data set follows from, beside the seed."""
-    blocks = {key: block(getattr(config, key)) for key in ("geometry", "labels")}
     return {
-        **blocks,
+        "geometry": block(config.geometry),
+        "structures": _generated(config.structures),
+        "labels": block(config.labels),
         "transport": transport_record(config.transport),
         "split": list(config.split),
     }
@@ -146,9 +175,11 @@ def _join(
         label = store.load(label_path, kind="labels")
         if label.attrs["structures_digest"] != structures_digest(shard):
             raise StoreError(f"{label_path}: labels of other structures than {structure_path} has")
-        made = label.attrs["provenance"].get("config", {})
+        before, made = made, label.attrs["provenance"].get("config", {})
         if config is not None:
             _require_meaning(label_path, made, config)
+        elif joined:
+            _require_equal(label_path, made, before)
         variables = {name: shard[name] for name in _FROM_STRUCTURES}
         variables |= {name: label[name] for name in _FROM_LABELS}
         joined.append(xr.Dataset(variables, attrs=shard.attrs))
@@ -164,6 +195,22 @@ def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
         raise StoreError(
             f"{path}: labelled with {key} = {found}, the configuration has {asked}; labels of both "
             "cannot be joined: label anew, or use the configuration that they were made with"
+        )
+
+
+def _require_equal(path: Path, made: dict[str, Any], before: dict[str, Any]) -> None:
+    """Raise StoreError if the labels of a shard mean something else than those before them."""
+    transports = (one.get("transport", {}) for one in (made, before))
+    differing = [f"transport.{key}" for key in transport_differences(*transports)]
+    meaning = (
+        [one.get("labels", {}).get(key) for key in ("method", "lattice")] for one in (made, before)
+    )
+    if next(meaning) != next(meaning):
+        differing.append("labels")
+    if differing:
+        raise StoreError(
+            f"{path}: labelled with another {differing[0]} than the shards before it; name shards "
+            "of one configuration"
         )
 
 

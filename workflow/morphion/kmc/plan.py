@@ -193,7 +193,10 @@ def make_plan(
         windows = max(windows * walkers_for(windows) / count, fewest_windows)
     hops_to_spend = max_hops - pilot.hops
     hops_per_window = count * tau * summary.hop_rate
-    reason = "" if pilot.complete else "max_hops ended the pilot before the diffusive regime"
+    # Without a control the lags are the transient's: a short pilot only knows less of how walkers
+    # scatter, and the walk has an error of its own.
+    short = controlled and not pilot.complete
+    reason = "max_hops ended the pilot before the diffusive regime" if short else ""
     if windows * hops_per_window > hops_to_spend:
         reason = reason or (
             f"a relative error of {target_relative_error:g} needs {windows * hops_per_window:.3g} "

@@ -6,13 +6,14 @@ from typing import Any
 
 from morphion.config.geometry import Geometry
 from morphion.config.labels import Labels
-from morphion.config.transport import Transport
+from morphion.config.transport import DistanceTable, Transport
 from morphion.errors import ConfigError
 from morphion.gpu import CudaDevice
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
 from morphion.structures.files import StructureFile, read_structure
+from morphion.transport.table import read_table
 
 
 def label_files(
@@ -35,7 +36,7 @@ def label_files(
         except ValueError as error:
             raise ConfigError(f"{structure.path}: {error}") from None
     key = stream_key(seed, "kmc-file")
-    tasks = [_in_voxels(structure, key) for structure in structures]
+    tasks = [_in_voxels(structure, transport, key) for structure in structures]
     results = []
     with progress("labels", len(tasks), "structures") as report:
         found = label_structures(
@@ -47,9 +48,13 @@ def label_files(
     return results
 
 
-def _in_voxels(structure: StructureFile, key: tuple) -> Task:
-    """A file's structure in the pipeline's unit of length: how lags are planned knows its order."""
-    unit = structure.diameter / Geometry().diameter
+def _in_voxels(structure: StructureFile, transport: Transport, key: tuple) -> Task:
+    """A file's structure in the pipeline's unit of length: how lags are planned knows its order.
+
+    With a table in voxels that is the file's own unit, or it would be of another chemistry.
+    """
+    in_voxels = isinstance(transport, DistanceTable) and read_table(transport.path).in_voxels
+    unit = 1.0 if in_voxels else structure.diameter / Geometry().diameter
     return Task(
         structure.positions / unit,
         structure.box_length / unit,

@@ -10,6 +10,7 @@ from morphion.store.read import open_lazy, verify
 from morphion.structures.files import (
     STRUCTURE_SUFFIXES,
     Frame,
+    StructureFile,
     read_structure,
     write_trajectory,
 )
@@ -28,12 +29,9 @@ def export_structures(
     for an empty choice, and for any choice from a structure file: only its last frame is read.
     """
     if _is_structure_file(source):
-        if (first, count, every) != (0, None, 1):
-            raise StoreError(
-                f"{source}: of a structure file the last frame is exported; leave out first, count "
-                "and every, which choose from a store"
-            )
-        structure = read_structure(source)
+        if (count, every) != (None, 1):
+            raise _only_frame(source)
+        structure = _read_frame(source, first)
         frame = Frame(structure.positions, structure.box_length, structure.diameter)
         write_trajectory(output, [frame])
         return
@@ -66,13 +64,26 @@ def export_structures(
 def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
     """Positions, box edge and diameter of a structure file, or of a row of a store."""
     if _is_structure_file(source):
-        structure = read_structure(source)
+        structure = _read_frame(source, row)
         return structure.positions, structure.box_length, structure.diameter
     root, name = _root(source)
     if not 0 <= row < root[name].shape[0]:
         raise StoreError(f"{source}: it holds {root[name].shape[0]} structures, no number {row}")
     verify(source, names=[name])
     return _positions(root, name, row), root.attrs["box_length"], root.attrs["diameter"]
+
+
+def _read_frame(source: Path, row: int) -> StructureFile:
+    if row != 0:
+        raise _only_frame(source)
+    return read_structure(source)
+
+
+def _only_frame(source: Path) -> StoreError:
+    return StoreError(
+        f"{source}: of a structure file the last frame is exported; leave out first, count and "
+        "every, which choose from a store"
+    )
 
 
 def _is_structure_file(source: Path) -> bool:

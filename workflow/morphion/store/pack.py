@@ -17,18 +17,24 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a ZIP file knows
 
 
 def pack(source: Path | str, output: Path | str) -> None:
-    """Write the arrays of a store, all but the streamed ones, as one ZIP file.
+    """Write the arrays of a store, all but voxel images, as one ZIP file.
 
     Every array keeps its values, attributes and checksum, the root its attributes and provenance
     but for the host's name;
     ``load`` reads the file as it reads the store. Equal stores give equal files. Raises StoreError
-    if the source is no sound store or the output is not called ``*.zarr.zip``.
+    if the source is no sound store, or one of annealing runs, which consist of streams, or the
+    output is not called ``*.zarr.zip``.
     """
     output = Path(output)
     if tuple(output.suffixes[-2:]) != SUFFIXES:
         raise StoreError(f"{output}: a packed store is called {output.stem}.zarr.zip")
     data = load(source, kind=None)
     kind, provenance = data.attrs["kind"], dict(data.attrs["provenance"])
+    if kind == "anneal":
+        raise StoreError(
+            f"{source}: annealing runs are all structures of every cycle, of which nothing would "
+            "be left in a packed store; keep the folder"
+        )
     # The name of a machine means nothing to others.
     hardware = provenance.get("hardware", {}).items()
     provenance["hardware"] = {name: value for name, value in hardware if name != "host"}

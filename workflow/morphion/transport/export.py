@@ -26,7 +26,7 @@ def export_fields(
 
     The equilibrium weight pi is normalised to a maximum of 1; D is in units of the solvent's.
     """
-    if output.suffix != ".vti":
+    if output.suffix.lower() != ".vti":
         raise TransportError(f"{output}: lattice fields are written as .vti")
     lattice = rasterise(positions, box_length, diameter, transport, n)
     with atomic_file(output) as scratch:

@@ -71,6 +71,11 @@ class Table:
     line: np.ndarray
     units: dict[str, str]
 
+    @property
+    def in_voxels(self) -> bool:
+        """Whether its distances know an absolute unit of length."""
+        return "voxel" in (self.units["d1_unit"], self.units["d2_unit"])
+
     def grid(self, diameter: float) -> DistanceGrid:
         """The table for spheres of this diameter (voxels).
 

@@ -65,12 +65,14 @@ def measure_shard(config: Config, set_: str, structures: Path, labels: Path, out
     )
     _require_plain(label, rows, labels)
     table = _listed(label, rows)
-    solutions = _solve(config, set_, shard, label, rows[table.converged.to_numpy()], output)
+    partial = _partial(config, label, output)
+    solutions = _solve(config, set_, shard, label, rows[table.converged.to_numpy()], partial)
     for name in ("exact", "residual", "solved", "seconds"):
         table[name] = [solutions[row][name].item() if row in solutions else None for row in rows]
     table = _compared(table)
     with atomic_file(output) as scratch:
         table.to_csv(scratch, index=False, columns=COLUMNS, float_format="%.9g")
+    partial.discard()
     log(f"{output}: {len(table)} drawn, {int((~table.converged).sum())} of them flagged")
 
 
@@ -118,30 +120,33 @@ def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"row": rows} | {name: label[name].values[rows] for name in names})
 
 
+def _partial(config: Config, label: xr.Dataset, output: Path) -> store.Partial:
+    """Where solutions are kept until the table is written."""
+    # A transport table enters through the labels: another table would have given others.
+    identity = [checksum(label.diffusivity.values), label.attrs["structures_digest"]]
+    identity += [block(config.transport), config.verdict.relative_residual]
+    return store.Partial(output, identity)
+
+
 def _solve(
     config: Config,
     set_: str,
     shard: xr.Dataset,
     label: xr.Dataset,
     rows: np.ndarray,
-    output: Path,
+    partial: store.Partial,
 ) -> dict[int, dict[str, np.ndarray]]:
     """Exact solution of each of these rows; those of an earlier, killed job are taken over."""
-    # A transport table enters through the labels: another table would have given others.
-    identity = [checksum(label.diffusivity.values), label.attrs["structures_digest"]]
-    identity += [block(config.transport), config.verdict.relative_residual]
-    partial = store.Partial(output, identity)
     found = {int(row): partial.load(f"{row:06d}") for row in rows}
     done = sum(entry is not None for entry in found.values())
     if done:
-        log(f"{output}: continues after {done} of {len(rows)} structures")
+        log(f"verdict {set_}: continues after {done} of {len(rows)} structures")
     with progress(f"verdict {set_}", len(rows), "structures", done=done) as report:
         for row, entry in found.items():
             if entry is None:
                 found[row] = _solution(config, shard, label, row, report)
                 partial.save(f"{row:06d}", found[row])
                 report.advance()
-    partial.discard()
     return found
 
 
