@@ -54,7 +54,7 @@ if RUN.labelled is not None:
                 [
                     depends_on("geometry", "transport", "split"),
                     RUN.labels.decisive(),
-                    RUN.structures.count,
+                    RUN.structures.decisive(),
                 ]
             ),
         shell:

@@ -1,7 +1,7 @@
 """The box, the particles and the structure families."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -84,6 +84,10 @@ class Structures(Block):
     def count(self) -> int:
         """Structures of all families."""
         return self.rsa + self.chain + self.gapped
+
+    def decisive(self) -> dict[str, Any]:
+        """The keys that structures follow from, in however large shards, as plain values."""
+        return self.model_dump(mode="json", exclude={"shard_size"})
 
     @model_validator(mode="after")
     def _intervals_ascend(self):

@@ -96,7 +96,7 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
         validate(kind, found[key], source=str(source))
         for key, kind in (("geometry", Geometry), ("structures", Structures), ("labels", Labels))
     )
-    found |= {"geometry": block(geometry), "structures": _generated(structures)}
+    found |= {"geometry": block(geometry), "structures": structures.decisive()}
     found["labels"], expected["labels"] = labels.decisive(), config.labels.decisive()
     transport = transport_differences(found.pop("transport"), expected.pop("transport"))
     differing = {f"transport.{key}": values for key, values in transport.items()}
@@ -107,13 +107,6 @@ def unpack_dataset(config: Config, source: Path, output: Path) -> None:
             "make both agree, or leave out labelled to generate and label anew"
         )
     _write(data, output, made)
-
-
-def _generated(structures: Structures) -> dict[str, Any]:
-    """What is generated, in however large shards."""
-    described = block(structures)
-    del described["shard_size"]
-    return described
 
 
 def _families(config: Config) -> dict[str, int]:
@@ -135,7 +128,7 @@ def _blocks(config: Config) -> dict[str, Any]:
     """What the content of a data set follows from, beside the seed."""
     return {
         "geometry": block(config.geometry),
-        "structures": _generated(config.structures),
+        "structures": config.structures.decisive(),
         "labels": block(config.labels),
         "transport": transport_record(config.transport),
         "split": list(config.split),
