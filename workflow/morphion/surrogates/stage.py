@@ -4,7 +4,7 @@ import csv
 import math
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -128,16 +128,12 @@ class _Training:
         key = self._key("augment") if training.augment else None
         rows, validation_rows = data.rows("train"), data.rows("validation")
         model = self._new_model()
-        with self._fits_in_memory(f"{len(data.split)} structures; free it or train on CPU cores"):
+        with self._fits_in_memory(self._structures):
             inputs = self._sees.hold(data, key, ranks.device)
             model.set_normalisation(inputs.normalisation(rows), data.diffusivity[rows])
             model.to(ranks.device)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
-        batch = (
-            f"batch_size = {training.batch_size} on {ranks.count} ranks; lower "
-            f"surrogates.networks.{self._network}.training.batch_size, or add ranks"
-        )
-        with self._sees.threads(), self._fits_in_memory(batch), _Events(kept) as events:
+        with self._sees.threads(), self._fits_in_memory(self._a_batch), _Events(kept) as events:
             # The same structures on every rank, so that ranks do not have to agree on anything.
             model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
             loop = trainer(self._block)(
@@ -178,13 +174,22 @@ class _Training:
         ranks.share(None)
 
     @contextmanager
-    def _fits_in_memory(self, what: str) -> Iterator[None]:
+    def _fits_in_memory(self, what: Callable[[], str]) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise SurrogateError(
-                f"{self._ranks.device} has too little memory for {what}"
+                f"{self._ranks.device} has too little memory for {what()}"
             ) from error
+
+    def _structures(self) -> str:
+        return f"{len(self._data.split)} structures; free it, or train on CPU cores"
+
+    def _a_batch(self) -> str:
+        return (
+            f"batch_size = {self._block.training.batch_size} on {self._ranks.count} ranks; lower "
+            f"surrogates.networks.{self._network}.training.batch_size, or add ranks"
+        )
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         """Structures to calibrate on, of all families: a data set is ordered by them."""
