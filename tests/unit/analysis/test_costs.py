@@ -58,6 +58,8 @@ def test_what_is_left_out_is_estimated_from_steps_taken_here(trained):
     assert table.seconds_per_sample.nunique() == 1
     assert (table[["seconds_single", "seconds_batched"]] > 0).all(axis=None)
     assert (table.batch_predicted > 1).all()
+    assert table.kind.tolist() == ["paper"] * 2
+    assert (table[["parameters", "flops"]] > 0).all(axis=None)
     np.testing.assert_allclose(
         table.hours, table.seconds_per_sample * table.training_structures * 50 / 3600, rtol=1e-5
     )

@@ -39,7 +39,8 @@ def inputs(run, tmp_path):
             for name, batch, seconds in times
         ]
     ).to_csv(named["speed"])
-    left = {"network": "paper", "training_structures": 4096, "max_epochs": 10}
+    left = {"network": "paper", "kind": "paper", "training_structures": 4096, "max_epochs": 10}
+    left |= {"parameters": 11e6, "flops": 2e10}
     left |= {"seconds_single": 0.3, "seconds_batched": 0.25, "batch_predicted": 8}
     pd.DataFrame([left | {"seconds_per_sample": 1.5, "hours": 17.07}]).to_csv(named["left_out"])
     training, curves = tmp_path / "training.png", tmp_path / "learning_curves.png"
@@ -65,6 +66,7 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert f"| test | {test.loc['test'].mse:.3g} [" in text
     assert "| paper | 4096 | needs a GPU |" in text
     assert "needs a GPU: 1.5 s a sample measured here, 17.1 h for 4096 structures" in text
+    assert "| paper | 1.1e+07 | 2e+10 | needs a GPU: 1.5 s" in text
     assert "for 4096 structures and 10 epochs |  | 300 ms | 250 ms (8) |" in text
     assert "| periodic | 1234 | 2e+06 | 90 s on 1 x cpu | 9 | 2 ms | 1 ms (64) |" in text
     walked = pd.read_csv(inputs[0]["walked"]).iloc[0]
@@ -72,7 +74,8 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert f"| periodic | {walked.mape:.3g} [" in shown
     assert f"| {walked.mape_noise_floor:.3g} |" in shown
     ratio = text.split("`paper-20` over each")[1]
-    assert "| 250 | 500 |" in ratio  # 0.5 s over 2 ms, and over 1 ms
+    # 0.5 s over 2 ms, and over 1 ms; then 0.3 s, and 0.25
+    assert "| 250 | 500 | 150 | 250 |" in ratio
     shown = {path.name for path in page.parent.iterdir()} - {"page.md"}
     assert shown == {
         f"page-{n}.{s}" for n in ("training", "learning-curves") for s in ("png", "svg")

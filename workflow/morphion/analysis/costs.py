@@ -29,11 +29,7 @@ def costs_table(dataset: Path, models: Mapping[str, Path], output: Path) -> None
     ``dataset``; the rest stands in the models. What a network does not have is empty.
     """
     data = store.load(dataset, kind="dataset", names=("positions",))
-    counted = (
-        data.positions.values[:_COUNTED],
-        data.attrs["box_length"],
-        data.attrs["diameter"],
-    )
+    lengths = (data.attrs["box_length"], data.attrs["diameter"])
     rows = []
     for name, path in models.items():
         surrogate = Surrogate.load(path, "cpu")
@@ -45,7 +41,7 @@ def costs_table(dataset: Path, models: Mapping[str, Path], output: Path) -> None
                 "kind": described.network["kind"],
                 "training_structures": described.dataset["train"],
                 "parameters": training.get("parameters"),
-                "flops": flops_per_structure(surrogate, *counted),
+                "flops": flops_per_structure(surrogate, data.positions.values[:_COUNTED], *lengths),
                 "epochs": training.get("epochs"),
                 "training_seconds": training.get("seconds"),
                 "samples_per_second": training.get("samples_per_second"),
@@ -68,36 +64,49 @@ def left_out_table(dataset: Path, networks: Sequence[str], config: Config, outpu
         raise MorphionError(f"{output}: the table of what is left out needs at least one training")
     data = store.load(dataset, kind="dataset", names=("split_random", "positions"))
     lengths = (data.attrs["box_length"], data.attrs["diameter"])
-    speeds: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
     rows = []
     for name in networks:
         key = name.partition("-")[0]
-        if key not in speeds:
-            with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
-                measured = trial(
-                    config, dataset, key, Path(folder), batch=_TRIAL_BATCH, device="cpu"
-                )
-                surrogate = Surrogate.load(measured.model, "cpu")
-                times = prediction_times(surrogate, data.positions.values[:64], *lengths)
-            speeds[key] = {
-                "seconds_per_sample": 1 / measured.samples_per_second,
-                "seconds_single": times[0]["seconds_per_prediction"],
-                "seconds_batched": times[-1]["seconds_per_prediction"],
-                "batch_predicted": times[-1]["batch"],
-            }
+        if key not in measured:
+            measured[key] = _tried(config, dataset, key, data.positions.values, *lengths)
         training = config.surrogates.network(name).training
         structures = training.structures or int((data.split_random.values == "train").sum())
-        hours = speeds[key]["seconds_per_sample"] * structures * training.max_epochs / 3600
+        hours = measured[key]["seconds_per_sample"] * structures * training.max_epochs / 3600
         rows.append(
             {
                 "network": name,
+                "kind": config.surrogates.network(name).kind,
                 "training_structures": structures,
                 "max_epochs": training.max_epochs,
                 "hours": hours,
-                **speeds[key],
+                **measured[key],
                 "batch": _TRIAL_BATCH,
                 "threads": torch.get_num_threads(),
                 "processor": hardware()["processor"],
             }
         )
     write_table(rows, output)
+
+
+def _tried(
+    config: Config,
+    dataset: Path,
+    network: str,
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+) -> dict[str, float]:
+    """Times of a few steps and of predictions, parameters and operations of a network."""
+    with tempfile.TemporaryDirectory(prefix="morphion-trial-") as folder:
+        tried = trial(config, dataset, network, Path(folder), batch=_TRIAL_BATCH, device="cpu")
+        surrogate = Surrogate.load(tried.model, "cpu")
+        times = prediction_times(surrogate, positions[:64], box_length, diameter)
+    return {
+        "parameters": surrogate.description.training["parameters"],
+        "flops": flops_per_structure(surrogate, positions[:_COUNTED], box_length, diameter),
+        "seconds_per_sample": 1 / tried.samples_per_second,
+        "seconds_single": times[0]["seconds_per_prediction"],
+        "seconds_batched": times[-1]["seconds_per_prediction"],
+        "batch_predicted": times[-1]["batch"],
+    }

@@ -45,7 +45,7 @@ def results_page(
         _head(config, networks, output),
         _accuracy(networks, costs, left_out),
         _costs(costs, speed, left_out),
-        _beside_the_papers(networks, costs, speed),
+        _beside_the_papers(networks, costs, speed, left_out),
         _calibration(networks),
     ]
     if "walked" in tables:
@@ -129,7 +129,8 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
             "cpu": [_time(row.seconds_single), _batched(row.seconds_batched, row.batch_predicted)]
         }
         cells = [cell for device in devices for cell in times.get(device, ["", ""])]
-        rows.append([row.network, "", "", estimate, "", *cells])
+        known = [_number(row.parameters), _number(row.flops)]
+        rows.append([row.network, *known, estimate, "", *cells])
     where = "; ".join(
         f"{device}: {part.processor}" + (f", {part.threads} threads" if device == "cpu" else "")
         for device, part in ((d, speed[speed.device == d].iloc[0]) for d in devices)
@@ -147,16 +148,19 @@ def _costs(costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame) -> 
 
 
 def _beside_the_papers(
-    networks: pd.DataFrame, costs: pd.DataFrame, speed: pd.DataFrame
+    networks: pd.DataFrame, costs: pd.DataFrame, speed: pd.DataFrame, left_out: pd.DataFrame
 ) -> list[str]:
     """MAPE and times as ratios to the network of kind ``paper`` that learned from the most
-    structures; of several, the one with the most operations."""
+    structures; of several, the one with the most operations. Times also to one that is left out,
+    which has no MAPE."""
     papers = costs[costs.kind == "paper"]
     if papers.empty:
         return ["No network of kind `paper` was trained, so that nothing is compared with it."]
     reference = papers.sort_values(["training_structures", "flops"]).network.iloc[-1]
     mape = networks[networks.split == "test"].set_index("network").mape
     devices = list(dict.fromkeys(speed.device))
+    others = left_out[left_out.kind == "paper"].sort_values("training_structures")
+    larger = others.iloc[-1] if len(others) and "cpu" in devices else None
 
     def seconds(network: str, device: str, place: int) -> float:
         times = speed[(speed.network == network) & (speed.device == device)]
@@ -167,14 +171,23 @@ def _beside_the_papers(
         ratios = [mape[reference] / mape[name]]
         for device in devices:
             ratios += [seconds(reference, device, k) / seconds(name, device, k) for k in (0, -1)]
+        if larger is not None:
+            its = (larger.seconds_single, larger.seconds_batched)
+            ratios += [one / seconds(name, "cpu", k) for one, k in zip(its, (0, -1), strict=True)]
         rows.append([name, *(_number(ratio) for ratio in ratios)])
     head = ["network", "MAPE"]
     head += [f"{device}, {what}" for device in devices for what in ("single", "in batches")]
+    text = (
+        "How many times smaller the error on the test set is, and how many times shorter a "
+        "prediction takes."
+    )
+    if larger is not None:
+        head += [f"`{larger.network}`: cpu, {what}" for what in ("single", "in batches")]
+        text += f" The last two columns are of `{larger.network}`, which is left out, in its place."
     return [
         f"### `{reference}` over each",
         "",
-        "How many times smaller the error on the test set is, and how many times shorter a "
-        "prediction takes.",
+        text,
         "",
         *_table(head, rows),
     ]
@@ -308,8 +321,9 @@ def _directions(row: pd.Series) -> list[str]:
 
 
 def _left_out(path: Path | None) -> pd.DataFrame:
-    columns = ("network", "training_structures", "max_epochs", "seconds_per_sample", "hours")
-    columns += ("seconds_single", "seconds_batched", "batch_predicted")
+    columns = ("network", "kind", "training_structures", "max_epochs", "parameters", "flops")
+    columns += ("seconds_per_sample", "hours", "seconds_single", "seconds_batched")
+    columns += ("batch_predicted",)
     return pd.DataFrame(columns=list(columns)) if path is None else read_table(path, columns)
 
 
