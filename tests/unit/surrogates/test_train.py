@@ -19,8 +19,9 @@ from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.data import training_part
-from morphion.surrogates.loop import Loop, averaged, learning_rate
+from morphion.surrogates.loop import Loop
 from morphion.surrogates.model import read_description, read_tensors
+from morphion.surrogates.schedule import averaged, learning_rate
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")

@@ -146,21 +146,21 @@ def poison(monkeypatch, at_step, tensors=Surrogate3D.parameters, value=float("na
     monkeypatch.setattr(Loop, "_step", poisoned)
 
 
-def test_memory_that_does_not_suffice_names_the_batch(tmp_path, config, dataset, monkeypatch):
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ((Loop, "_step"), r"batch_size = 8 on 1 ranks.*rdf\.training\.batch"),
+        ((Surrogate3D, "set_normalisation"), "cpu has too little memory for 64 structures; free"),
+    ],
+)
+def test_memory_that_does_not_suffice_names_what_it_is_for(
+    tmp_path, config, dataset, monkeypatch, where, message
+):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Loop, "_step", full)
-    with pytest.raises(SurrogateError, match=r"batch_size = 8 on 1 ranks.*rdf\.training\.batch"):
-        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
-
-
-def test_a_device_that_cannot_hold_the_structures_says_so(tmp_path, config, dataset, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Surrogate3D, "set_normalisation", full)
-    with pytest.raises(SurrogateError, match=r"cpu has too little memory for 64 structures; free"):
+    monkeypatch.setattr(*where, full)
+    with pytest.raises(SurrogateError, match=message):
         train(config, dataset, "rdf", "random", 0, tmp_path / "model")
 
 

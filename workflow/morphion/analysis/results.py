@@ -172,8 +172,8 @@ def _beside_the_papers(
         for device in devices:
             ratios += [seconds(reference, device, k) / seconds(name, device, k) for k in (0, -1)]
         if larger is not None:
-            its = (larger.seconds_single, larger.seconds_batched)
-            ratios += [one / seconds(name, "cpu", k) for one, k in zip(its, (0, -1), strict=True)]
+            ratios.append(larger.seconds_single / seconds(name, "cpu", 0))
+            ratios.append(larger.seconds_batched / seconds(name, "cpu", -1))
         rows.append([name, *(_number(ratio) for ratio in ratios)])
     head = ["network", "MAPE"]
     head += [f"{device}, {what}" for device in devices for what in ("single", "in batches")]

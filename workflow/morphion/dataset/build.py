@@ -15,7 +15,7 @@ from morphion.config.labels import Labels
 from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import ConfigError, StoreError
-from morphion.labels.meaning import label_differences
+from morphion.labels.meaning import label_differences, meaning
 from morphion.labels.shard import structures_digest
 from morphion.progress import log
 from morphion.structures.families import enumerate_structures, variant
@@ -184,7 +184,7 @@ def _join(
 def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
     """Raise StoreError if labels were made by another method, on another lattice or with another
     transport model."""
-    for key, (found, asked) in label_differences(made, config).items():
+    for key, (found, asked) in label_differences(made, meaning(config)).items():
         raise StoreError(
             f"{path}: labelled with {key} = {found}, the configuration has {asked}; labels of both "
             "cannot be joined: label anew, or use the configuration that they were made with"
@@ -193,17 +193,10 @@ def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
 
 def _require_equal(path: Path, made: dict[str, Any], before: dict[str, Any]) -> None:
     """Raise StoreError if the labels of a shard mean something else than those before them."""
-    transports = (one.get("transport", {}) for one in (made, before))
-    differing = [f"transport.{key}" for key in transport_differences(*transports)]
-    meaning = (
-        [one.get("labels", {}).get(key) for key in ("method", "lattice")] for one in (made, before)
-    )
-    if next(meaning) != next(meaning):
-        differing.append("labels")
-    if differing:
+    for key in label_differences(made, before):
         raise StoreError(
-            f"{path}: labelled with another {differing[0]} than the shards before it; name shards "
-            "of one configuration"
+            f"{path}: labelled with another {key} than the shards before it; name shards of one "
+            "configuration"
         )
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from morphion.config.surrogates import Training
 from morphion.errors import SurrogateError
@@ -24,6 +23,7 @@ from morphion.surrogates.networks import Learner, Surrogate3D, Targets
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import Precision, Stopwatch
+from morphion.surrogates.schedule import averaged, learning_rate
 from morphion.surrogates.state import (
     Position,
     load_checkpoint,
@@ -34,13 +34,6 @@ from morphion.surrogates.state import (
 )
 from morphion.surrogates.stopping import Listener, Stopped
 from morphion.surrogates.targets import TargetsOf
-
-# Adam's estimate of the gradients' variance is poor over its first steps.
-_WARM_UP_STEPS = 20
-_FINAL_RATE = 0.01  # of the first; a cosine joins the two
-
-# Steps over which a running mean still forgets where it started faster than its decay says.
-_AVERAGE_WARM_UP = 10
 
 
 class _Batch(NamedTuple):
@@ -63,29 +56,6 @@ def _heed(number: int, again: bool) -> None:
     """A first signal lets the step finish; who presses Ctrl-C again will not wait for that."""
     if again and number == signal.SIGINT:
         raise KeyboardInterrupt
-
-
-def learning_rate(first: float, step: int, steps: int) -> float:
-    """Rate of a step: a linear warm-up, then a cosine from the first rate to 1 % of it."""
-    warm_up = min(1.0, (step + 1) / _WARM_UP_STEPS)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return first * warm_up * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
-
-
-def averaged(model: Surrogate3D, decay: float) -> AveragedModel:
-    """Running mean of the weights over the steps: it scores as if the rate were lower.
-
-    The mean keeps ``decay`` of itself at a step, less over the first steps, so that it spans at
-    most a tenth of a short training (Polyak & Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
-    """
-
-    def mean(before: list[torch.Tensor], now: list[torch.Tensor], count: torch.Tensor) -> None:
-        steps = int(count)
-        kept = min(decay, (1 + steps) / (_AVERAGE_WARM_UP + steps))
-        torch._foreach_lerp_(before, now, 1 - kept)
-
-    # Of all weights at once: a GPU is waited for only once.
-    return AveragedModel(model, multi_avg_fn=mean)
 
 
 class Loop:

@@ -6,7 +6,7 @@ from typing import Any
 
 from morphion.config import Config
 from morphion.errors import MorphionWarning, SurrogateError
-from morphion.labels.meaning import label_differences
+from morphion.labels.meaning import label_differences, meaning
 from morphion.surrogates.model import Description
 from morphion.transport.files import transport_differences
 
@@ -17,7 +17,7 @@ def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> 
     ``attrs`` are a data set's; one without provenance is taken as it is. Raises SurrogateError
     naming the data set, the key and both values.
     """
-    for name, (one, other) in label_differences(_made_with(attrs), config).items():
+    for name, (one, other) in label_differences(_made_with(attrs), meaning(config)).items():
         raise SurrogateError(
             f"{where}: labelled with {name} = {one}, the configuration has {other}; "
             "train with the configuration that the labels were made with"
