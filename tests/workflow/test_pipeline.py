@@ -65,14 +65,14 @@ def test_a_packed_data_set_is_held_against_labels_that_change(finished, snakemak
     again = snakemake(tmp_path, tiny(**labelled), "--dry-run", target)
     assert "Nothing to be done" in again.stderr + again.stdout
     labels = yaml.safe_load(TINY.read_text())["labels"]
-    for changes in (
-        {"labels": labels | {"lattice": 32}},
-        {"transport": {"model": "coverage-shell", "affinity": 6.0}},
+    for changes, key in (
+        ({"labels": labels | {"lattice": 32}}, "labels"),
+        ({"transport": {"model": "coverage-shell", "affinity": 6.0}}, "transport.affinity"),
     ):
         again = snakemake(tmp_path, tiny(**labelled, **changes), "--cores", "1", target)
         assert again.returncode != 0
         log = (tmp_path / "results/tiny/logs/unpack/round0.log").read_text()
-        assert f"made with {next(iter(changes))}" in log
+        assert f"made with {key} = " in log
 
 
 @pytest.mark.parametrize(
