@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from morphion.errors import MorphionError
+
 
 def scratch_path(path: Path) -> Path:
     """A hidden sibling of ``path`` for work in progress; same suffix, same file system."""
@@ -26,10 +28,25 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-@contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """As ``atomic_file`` for a folder; an earlier folder of that name is replaced."""
+def require_replaceable(path: Path | str, marker: str) -> None:
+    """Refuse a folder to write that exists, unless it is empty or holds the file ``marker``, by
+    which it is an earlier one of the kind; raises MorphionError."""
     path = Path(path)
+    if path.is_dir() and not (path / marker).is_file() and (held := sorted(os.listdir(path))):
+        raise MorphionError(
+            f"{path}: holds {held[0]!r} and no {marker}; what is not of this kind is not replaced: "
+            "name another folder"
+        )
+
+
+@contextmanager
+def atomic_folder(path: Path | str, marker: str) -> Iterator[Path]:
+    """As ``atomic_file`` for a folder; an earlier one, which holds ``marker``, is replaced.
+
+    Raises MorphionError as ``require_replaceable`` does.
+    """
+    path = Path(path)
+    require_replaceable(path, marker)
     scratch = scratch_path(path)
     try:
         yield scratch

@@ -1,13 +1,17 @@
 """Commands work on files written by hand, and say in one line what is wrong with others."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from morphion import cli, stopping
 from morphion.config.geometry import Geometry, Structures
 from morphion.config.transport import CoverageShell
 from morphion.structures.families import generate
@@ -56,6 +60,29 @@ def test_label_prints_the_promised_json(morphion, by_hand, method):
     assert found["diffusivity"] == pytest.approx(np.trace(found["tensor"]) / 3)
     assert (found["stderr"] > 0) == (method == "kmc")
     assert found["converged"]
+
+
+def test_a_path_is_not_read_as_markup(morphion, by_hand):
+    folder = by_hand.parent / "[red]a["
+    folder.mkdir()
+    path = by_hand.rename(folder / "b].xyz")
+    code, out, error = morphion("label", path, "--method", "exact", "--lattice", 20)
+    assert code == 0, error
+    assert "[red]a[/b].xyz" in "".join(out.split()).replace("│", "")
+
+
+def test_an_import_that_a_signal_broke_is_no_error_of_the_program(monkeypatch, morphion):
+    def broken():
+        with suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise ImportError("initialization failed")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(stopping, "_leaver", stopping._Leaver())
+    monkeypatch.setattr(cli, "app", broken)
+    code, *_ = morphion("predict")
+    signal.signal(signal.SIGTERM, before)
+    assert code == 143
 
 
 def test_label_takes_a_control_variate(morphion, by_hand):

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 from morphion import provenance, store
-from morphion.errors import StoreError
+from morphion.errors import MorphionError, StoreError
 
 EDGE = 9
 
@@ -192,14 +192,49 @@ def test_a_deleted_array_is_noticed(tmp_path, data):
         store.verify(path)
 
 
-def test_a_truncated_chunk_of_an_unfinished_job_is_made_again(tmp_path):
+def _truncated(chunk):
+    chunk.write_bytes(chunk.read_bytes()[:40])
+
+
+def _altered(chunk):
+    content = bytearray(chunk.read_bytes())
+    content[content.index(np.arange(9.0).tobytes()) + 8] ^= 1
+    chunk.write_bytes(content)
+
+
+def _of_one_array(chunk):
+    with chunk.open("wb") as file:
+        np.save(file, np.arange(9.0))
+
+
+@pytest.mark.parametrize("harm", [_truncated, _altered, _of_one_array])
+def test_a_broken_chunk_of_an_unfinished_job_is_made_again(tmp_path, harm):
     partial = store.Partial(tmp_path / "labels.zarr", {"seed": 1})
     partial.save("0", {"diffusivity": np.arange(9.0)})
-    chunk = partial.folder / "0.npz"
-    chunk.write_bytes(chunk.read_bytes()[:40])
+    harm(partial.folder / "0.npz")
     assert partial.load("0") is None
     partial.save("0", {"diffusivity": np.array(0.5)})
     assert partial.load("0")["diffusivity"] == 0.5
+
+
+def test_only_a_store_is_replaced_by_one(tmp_path, data):
+    path = tmp_path / "s.zarr"
+    path.mkdir()
+    write(path, data)
+    write(path, data)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter-1.tex").write_text("Once")
+    with pytest.raises(MorphionError, match=r"thesis: holds 'chapter-1\.tex' and no zarr\.json"):
+        write(tmp_path / "thesis", data)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"s.zarr", "thesis"}
+    assert (tmp_path / "thesis" / "chapter-1.tex").read_text() == "Once"
+
+
+@pytest.mark.parametrize(("name", "what"), [("file", "is a file"), ("no", "does not exist")])
+def test_what_is_no_store_is_told(tmp_path, name, what):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=f"{name}: {what}; expected a morphion store"):
+        store.load(tmp_path / name, kind="labels")
 
 
 def test_a_copy_in_another_repository_has_no_commit(tmp_path):

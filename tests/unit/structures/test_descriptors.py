@@ -125,6 +125,8 @@ def test_nearest_distances_see_through_the_boundary():
     positions = np.array([[1.0, 1, 1], [74.0, 1, 1], [1.0, 6, 1]])
     assert descriptors.nearest_distances(positions, BOX) == pytest.approx([2, 2, 5])
     assert descriptors.mean_nearest_distances(positions[None], BOX) == pytest.approx([3])
+    with pytest.raises(StructureError, match="at least two particles, not 1"):
+        descriptors.mean_nearest_distances(positions[None, :1], BOX)
 
 
 def test_clusters_join_neighbours_through_the_boundary_only_within_the_cutoff():

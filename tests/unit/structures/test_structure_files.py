@@ -112,6 +112,17 @@ def test_a_trajectory_carries_quantities_of_structures_and_particles(tmp_path):
     assert "radius:R:1:cluster:I:1" in comments[0]
 
 
+def test_of_several_frames_the_last_is_read_and_that_is_said(tmp_path, capsys):
+    frames = [Frame(structure() + shift, 75.0, DIAMETER) for shift in (0, 1, 2)]
+    write_trajectory(tmp_path / "a.gsd", frames)
+    write_trajectory(tmp_path / "b.gsd", frames[2:])
+    several, alone = (read_structure(tmp_path / name) for name in ("a.gsd", "b.gsd"))
+    assert np.array_equal(several.positions, alone.positions)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "a.gsd, frame 2: the last of 3, the only one that is read" in said[0]
+
+
 def test_a_single_frame_with_quantities_is_read_back(tmp_path):
     quantities = {"diffusivity": 0.03, "family": 'a "b" = c', "tensor": np.eye(3)}
     for suffix in ("gsd", "xyz"):
@@ -143,6 +154,9 @@ def test_a_missing_file_is_named(tmp_path):
     for name in ("absent.gsd", "absent.xyz"):
         with pytest.raises(StructureError, match=f"{name}: no such file"):
             read_structure(tmp_path / name)
+    (tmp_path / "folder.xyz").mkdir()
+    with pytest.raises(StructureError, match=r"folder\.xyz: is a folder"):
+        read_structure(tmp_path / "folder.xyz")
 
 
 def gsd_file(path, positions, box, diameter, dimensions=3):

@@ -146,6 +146,13 @@ def test_a_truncated_file_of_weights_is_refused(copy):
         ({"format": 99}, "format 99"),
         ({"diameter": None}, "no key 'diameter'"),
         ({"network": {"kind": "periodic", "width": 3}}, "network.periodic.width"),
+        ({"network": "dense"}, r"network = 'dense': "),
+        ({"reference_diffusivity": -1}, r"reference_diffusivity = -1: .*greater than 0"),
+        ({"relative_spread": float("nan")}, r"relative_spread = nan: "),
+        ({"voxels": "many"}, r"voxels = 'many': "),
+        ({"split": "foo"}, r"split = 'foo': .*'by_run'"),
+        ({"labels": {"lattice": "q"}}, r"labels: lattice = 'q'"),
+        ({"transport": {"model": "x"}}, r"model\.json: transport: model: .*'x'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(copy, change, message):

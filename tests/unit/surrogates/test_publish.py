@@ -9,7 +9,7 @@ import pytest
 from surrogate_cases import BOX, DIAMETER
 
 from morphion.cli import main
-from morphion.errors import SurrogateError
+from morphion.errors import MorphionError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset
 from morphion.surrogates.metrics import score
 from morphion.surrogates.publish import publish
@@ -36,6 +36,21 @@ def test_a_published_network_predicts_what_the_trained_one_does(published, train
         for folder in (trained, published)
     )
     np.testing.assert_array_equal(one, other)
+
+
+def test_only_a_published_network_is_replaced_by_one(published, trained, table, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for _ in range(2):
+        publish(trained, folder, table, source="table.csv")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("Dear")
+    before = {path.name for path in trained.iterdir()}
+    for other, held in ((tmp_path / "letters", r"a\.txt"), (trained, r"events")):
+        with pytest.raises(MorphionError, match=rf"{other.name}: holds '{held}' and no SHA256SUMS"):
+            publish(trained, other, table, source="table.csv")
+    assert (tmp_path / "letters" / "a.txt").read_text() == "Dear"
+    assert {path.name for path in trained.iterdir()} == before
 
 
 def test_nothing_of_the_machine_is_published(published, dataset):

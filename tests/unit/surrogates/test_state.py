@@ -1,8 +1,10 @@
 """Checkpoints: what of a training they give back."""
 
+import numpy as np
 import pytest
 import torch
 
+from morphion.errors import SurrogateError
 from morphion.store import Partial
 from morphion.surrogates.state import (
     Position,
@@ -27,6 +29,13 @@ def test_a_scale_of_gradients_is_kept_where_there_was_one(tmp_path, saved, resto
     kept = read_checkpoint(partial)
     load_checkpoint(kept, model, None, torch.optim.Adam(model.parameters()), after, where="here")
     assert after.get_scale() == restored
+
+
+def test_arrays_that_are_no_checkpoint_are_refused():
+    model = torch.nn.Linear(2, 1)
+    optimiser, scaler = torch.optim.Adam(model.parameters()), torch.amp.GradScaler("cpu")
+    with pytest.raises(SurrogateError, match="here: no array 'scalars'"):
+        load_checkpoint({"history": np.ones(7)}, model, None, optimiser, scaler, where="here")
 
 
 def test_moments_lie_in_memory_as_their_weights_do(tmp_path):

@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from surrogate_cases import assert_same_network, history, make_config
 
+from morphion import stopping
 from morphion.config import dump_config
-from morphion.errors import SurrogateError
+from morphion.errors import MorphionError, SurrogateError
 from morphion.surrogates import train
 from morphion.surrogates.loop import Loop
 from morphion.surrogates.networks import Surrogate3D
@@ -174,6 +176,28 @@ def test_ctrl_c_pressed_again_does_not_wait_for_the_step(tmp_path, config, datas
     with pytest.raises(KeyboardInterrupt):
         train(config, dataset, "rdf", "random", 0, tmp_path / "model")
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_sigterm_that_python_dropped_before_the_training_stops_it(
+    tmp_path, config, dataset, monkeypatch
+):
+    # As in a finaliser, from which nothing is raised.
+    monkeypatch.setattr(stopping, "_leaver", leaver := stopping._Leaver())
+    with suppress(SystemExit):
+        leaver(signal.SIGTERM, None)
+    with pytest.raises(SystemExit) as stopped:
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    assert stopped.value.code == 143
+    assert (tmp_path / "model.partial" / "checkpoint.npz").is_file()
+
+
+def test_a_folder_of_other_things_is_not_replaced_by_a_model(tmp_path, config, dataset):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("kept")
+    with pytest.raises(MorphionError, match=r"notes: holds 'a\.txt' and no model\.json"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "notes")
+    assert (tmp_path / "notes" / "a.txt").read_text() == "kept"
+    assert not (tmp_path / "notes.partial").exists()
 
 
 @pytest.mark.slow

@@ -28,8 +28,9 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"family": str, "group": str, "split": str})
     except (OSError, ValueError) as error:  # pandas' parser and decoding errors are ValueErrors
+        reason = " ".join(str(error).split())
         raise SurrogateError(
-            f"{path}: cannot be read as a table of predictions ({error})"
+            f"{path}: cannot be read as a table of predictions ({reason})"
         ) from error
     missing = [name for name in COLUMNS if name not in table]
     if missing:

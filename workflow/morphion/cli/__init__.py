@@ -1,6 +1,5 @@
 """Commands; each is a thin wrapper of one function of a stage."""
 
-import signal
 import sys
 import warnings
 
@@ -22,6 +21,7 @@ from morphion.cli import (
 from morphion.errors import MorphionError, MorphionWarning
 from morphion.progress import log
 from morphion.provenance import command_line
+from morphion.stopping import leave_when_told, was_told
 
 app = typer.Typer(
     name="morphion",
@@ -56,8 +56,7 @@ def main() -> None:
     """Entry point; an error the user can mend is one line and exit status 2."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", MorphionWarning)
-    # So that a job that is told to stop leaves no scratch files behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    leave_when_told()
     if not sys.stderr.isatty():
         log(f"# {command_line()}")  # the first line of a job's log reruns the job
     try:
@@ -71,6 +70,10 @@ def main() -> None:
     except KeyboardInterrupt:
         log("interrupted")
         sys.exit(130)
+    except Exception:
+        if told := was_told():  # such as an import that could not end otherwise
+            sys.exit(128 + told)
+        raise
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -97,6 +97,7 @@ def labels(
 def _print_table(results: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for heading in ("structure", "method", "n", "D", "± stderr", "converged", "hops", "seconds"):
@@ -105,7 +106,7 @@ def _print_table(results: list[dict]) -> None:
         table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "structure")
     for row in results:
         table.add_row(
-            row["structure"],
+            Text(row["structure"]),  # a path may look like markup
             row["method"],
             str(row["lattice"]),
             f"{row['diffusivity']:.6f}",

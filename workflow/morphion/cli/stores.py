@@ -51,7 +51,7 @@ def pack(
     source: Annotated[Path, typer.Argument(help="Store of any kind.")],
     output: Annotated[Path, typer.Argument(help="File to write, *.zarr.zip.")],
 ) -> None:
-    """A store without its voxel images as one small file that opens like the store."""
+    """A store without its voxel images as one small file, which commands read like the store."""
     from morphion.store.pack import pack as pack_store
 
     pack_store(source, output)

@@ -70,7 +70,8 @@ def evaluate(
 
 def predict(
     structures: Annotated[
-        list[Path], typer.Argument(help="GSD or extended XYZ files.", show_default=False)
+        list[Path],
+        typer.Argument(help="GSD (last frame) or extended XYZ files.", show_default=False),
     ],
     model: Annotated[
         Path | None,
@@ -119,6 +120,7 @@ def publish(
 def _print_table(results: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for heading in ("structure", "D", "± spread", "D*", "in domain"):
@@ -128,7 +130,7 @@ def _print_table(results: list[dict]) -> None:
     for row in results:
         values = (row[key] for key in ("diffusivity", "spread", "diffusivity_star"))
         known = "yes" if row["in_domain"] else "NO"
-        table.add_row(row["structure"], *(f"{value:.5f}" for value in values), known)
+        table.add_row(Text(row["structure"]), *(f"{value:.5f}" for value in values), known)
     console = Console()
     console.print(table)
     for row in results:

@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,13 @@ class Partial:
         if not path.is_file():
             return None
         try:
+            with zipfile.ZipFile(path):  # or else it might be a single array
+                pass
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
             # A machine that lost power can leave a file without its content.
-            log(f"{path}: truncated; this chunk is made again")
+            log(f"{path}: truncated or altered; this chunk is made again")
             path.unlink(missing_ok=True)
             return None
 

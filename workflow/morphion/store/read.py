@@ -15,6 +15,7 @@ from morphion.provenance import digest
 from morphion.store.checksum import Checksum
 
 FORMAT = 1  # raised when a layout changes
+METADATA = "zarr.json"  # what makes a folder a store
 _BLOCK_BYTES = 256 * 2**20
 _BOOKKEEPING = {"checksum", "_FillValue"}
 
@@ -69,9 +70,10 @@ def verify(
 
 def _open(path: Path, kind: str | None) -> zarr.Group:
     packed = path.suffix == ".zip" and path.is_file()
-    if not packed and not (path / "zarr.json").is_file():
-        what = "has no zarr.json" if path.is_dir() else "does not exist"
-        raise StoreError(f"{path}: {what}; expected a morphion store")
+    if not packed and not (path / METADATA).is_file():
+        what = f"has no {METADATA}" if path.is_dir() else "is a file"
+        what = what if path.exists() else "does not exist"
+        raise StoreError(f"{path}: {what}; expected a morphion store (a folder, or *.zarr.zip)")
     try:
         root = zarr.open_group(ZipStore(path, mode="r") if packed else path, mode="r")
     except Exception as error:  # zarr raises many kinds on broken metadata

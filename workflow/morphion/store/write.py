@@ -14,7 +14,7 @@ from zarr.abc.codec import BytesBytesCodec
 from morphion.errors import StoreError
 from morphion.files import atomic_folder
 from morphion.store.checksum import Checksum, checksum
-from morphion.store.read import FORMAT, attributes_digest, verify
+from morphion.store.read import FORMAT, METADATA, attributes_digest, verify
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def write(
 
     The store appears under ``path`` whole and checked, or not at all. Each array carries a
     checksum in its attributes; the root carries kind, format version and provenance.
-    ``compressor`` replaces Zarr's default for arrays of numbers.
+    ``compressor`` replaces Zarr's default for arrays of numbers. An earlier store is replaced;
+    raises MorphionError for any other folder that holds something.
     """
     path = Path(path)
     data = _with_string_dtype(data)
@@ -71,7 +72,7 @@ def write(
     }
     for name, shape in (chunks or {}).items():
         encoding.setdefault(name, {})["chunks"] = shape
-    with atomic_folder(path) as scratch:
+    with atomic_folder(path, marker=METADATA) as scratch:
         data.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         root = zarr.open_group(scratch, mode="r+")
         for name, stream in (streams or {}).items():

@@ -118,8 +118,14 @@ def nearest_distances(positions: np.ndarray, box_length: float) -> np.ndarray:
 
 
 def mean_nearest_distances(positions: np.ndarray, box_length: float) -> np.ndarray:
-    """Mean over particles of the nearest neighbour's distance, float64 [B], of [B, N, 3]."""
-    return _mean_nearest_distances(batch_of(positions), float(box_length))
+    """Mean over particles of the nearest neighbour's distance, float64 [B], of [B, N, 3].
+
+    Raises StructureError for fewer than two particles, or as ``batch_of`` does.
+    """
+    centres = batch_of(positions)
+    if (found := centres.shape[1]) < 2:
+        raise StructureError(f"the nearest neighbour needs at least two particles, not {found}")
+    return _mean_nearest_distances(centres, float(box_length))
 
 
 def clusters(positions: np.ndarray, box_length: float, cutoff: float) -> np.ndarray:

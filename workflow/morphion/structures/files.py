@@ -48,7 +48,9 @@ class Frame:
 
 
 def read_structure(path: str | os.PathLike) -> StructureFile:
-    """The structure in a ``.gsd`` file (last frame) or an extended ``.xyz`` file (only frame).
+    """The structure in a ``.gsd`` file or the only frame of an extended ``.xyz`` file.
+
+    Of several frames of a GSD file it is the last, which is said on standard error.
 
     GSD coordinates are centred in the box, so L/2 is added; those of extended XYZ count as
     written. Both are then wrapped into [0, L). A GSD file that stores no ``particles/diameter``
@@ -64,7 +66,8 @@ def read_structure(path: str | os.PathLike) -> StructureFile:
             f"{path}: unknown suffix; expected one of {', '.join(STRUCTURE_SUFFIXES)}"
         )
     if not path.is_file():
-        raise StructureError(f"{path}: no such file")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise StructureError(f"{path}: {what}; expected a structure file")
     if path.suffix.lower() == ".gsd":
         positions, box_length, diameters = _read_gsd(path)
     else:
@@ -156,6 +159,8 @@ def _read_gsd(path: Path) -> tuple[np.ndarray, float, np.ndarray]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise StructureError(f"{path}: not a whole GSD file of schema hoomd: {error}") from error
     where = f"{path}, frame {last}"
+    if last:
+        log(f"{where}: the last of {last + 1}, the only one that is read")
     if not stored:
         log(f"{where}: no particles/diameter; taking the default of the GSD format, 1")
     box = np.asarray(frame.configuration.box, dtype=np.float64)

@@ -16,6 +16,7 @@ from morphion.config.surrogates import Training
 from morphion.errors import SurrogateError
 from morphion.philox import generator
 from morphion.progress import progress
+from morphion.stopping import Listener, Stopped
 from morphion.store import Partial
 from morphion.surrogates.ahead import one_ahead
 from morphion.surrogates.data import Inputs, Labelled
@@ -32,7 +33,6 @@ from morphion.surrogates.state import (
     save_checkpoint,
     tensors_of,
 )
-from morphion.surrogates.stopping import Listener, Stopped
 from morphion.surrogates.targets import TargetsOf
 
 

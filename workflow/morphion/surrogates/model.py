@@ -3,16 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from morphion.config.surrogates import Network
-from morphion.errors import SurrogateError
+from morphion.config.geometry import Positive
+from morphion.config.surrogates import Network, PositiveInt
+from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates.domain import check_domain
+from morphion.transport.files import transport_differences
 
 KIND = "surrogate"
 FORMAT = 1
@@ -20,6 +22,16 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
 _NETWORK = TypeAdapter(Network)
+_Finite = Annotated[Positive, Field(allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+def _with_lattice(labels: dict[str, Any]) -> dict[str, Any]:
+    lattice = labels.get("lattice")
+    if not isinstance(lattice, int) or lattice <= 0:
+        raise ValueError(f"lattice = {lattice!r}; expected the sites along an edge of the box")
+    return labels
 
 
 @dataclass(frozen=True)
@@ -36,20 +48,20 @@ class Description:
 
     network_name: str
     network: dict[str, Any]
-    split: str
-    round: int
+    split: Literal["random", "by_run"]
+    round: _Count
     seed: int
-    box_length: float
-    diameter: float
-    voxels: int
-    particles: int
-    reference_diffusivity: float
-    relative_spread: float
-    disagreement_factor: float
+    box_length: _Finite
+    diameter: _Finite
+    voxels: PositiveInt
+    particles: PositiveInt
+    reference_diffusivity: _Finite
+    relative_spread: _Share
+    disagreement_factor: _Share
     domain: dict[str, list[float]]
     training: dict[str, Any]
     dataset: dict[str, Any]
-    labels: dict[str, Any]
+    labels: Annotated[dict[str, Any], AfterValidator(_with_lattice)]
     transport: dict[str, Any]
     normalisation: dict[str, Any]
     versions: dict[str, str]
@@ -59,6 +71,9 @@ class Description:
     def block(self) -> Network:
         """The configuration block of the network."""
         return _NETWORK.validate_python(self.network)
+
+
+_DESCRIPTION = TypeAdapter(Description)
 
 
 def write_model(folder: Path, description: Description, tensors: dict[str, np.ndarray]) -> None:
@@ -73,7 +88,8 @@ def write_model(folder: Path, description: Description, tensors: dict[str, np.nd
 def read_description(folder: Path | str) -> Description:
     """Description of a trained network.
 
-    Raises SurrogateError if the file is missing, no description of this format, or lacks a key.
+    Raises SurrogateError if the file is missing, no description of this format, or lacks a key,
+    and for a value that cannot be.
     """
     path = Path(folder) / DESCRIPTION
     try:
@@ -92,14 +108,28 @@ def read_description(folder: Path | str) -> Description:
     for names, what in ((expected - content.keys(), "no"), (content.keys() - expected, "unknown")):
         if names:
             raise SurrogateError(f"{path}: {what} key {sorted(names)[0]!r}; train again")
+    check_domain(content["domain"], str(path))
     try:
         _NETWORK.validate_python(content["network"])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SurrogateError(f"{path}: network.{where}: {first['msg']}") from error
-    check_domain(content["domain"], str(path))
-    return Description(**content)
+        raise _wrong(path, error, "network") from error
+    try:
+        described = _DESCRIPTION.validate_python(content)
+        transport_differences(described.transport, described.transport)
+    except ValidationError as error:
+        raise _wrong(path, error) from error
+    except ConfigError as error:
+        raise SurrogateError(f"{path}: {error}") from error
+    return described
+
+
+def _wrong(path: Path, error: ValidationError, *within: str) -> SurrogateError:
+    """What to say of the first key that is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in (*within, *first["loc"]))
+    value = first["input"]
+    given = f" = {value!r}" if isinstance(value, str | int | float | None) else ""
+    return SurrogateError(f"{path}: {where}{given}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def read_tensors(folder: Path | str) -> dict[str, np.ndarray]:

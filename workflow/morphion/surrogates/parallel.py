@@ -7,19 +7,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import distributed
 
 from morphion.errors import SurrogateError
 from morphion.progress import log
-from morphion.surrogates.stopping import Listener
+from morphion.stopping import Listener, held_back
 
 # Ranks wait for rank 0 while it reads a data set and publishes the model.
 _PATIENCE = timedelta(minutes=30)
@@ -138,40 +139,70 @@ def ranks(alone: str = "auto") -> Iterator[Ranks]:
 
 
 def launch(module: str, job: Mapping[str, Any], count: int) -> None:
-    """Run ``python -m module JOB.json ERROR.txt`` in ``count`` ranks under torchrun and wait.
+    """Run ``python -m module FOLDER`` in ``count`` ranks under torchrun and wait.
 
-    ``job`` is JSON-like. A rank that fails writes its message to the second file. SIGTERM is
-    passed on, and the process then exits with status 143 as a single training does, or 130 after
-    Ctrl-C, which a terminal sends to all. Raises SurrogateError with the message of the rank that
-    failed.
+    ``job`` is JSON-like; the ranks find it in the folder as ``job.json``. A rank that fails writes
+    its message to ``error.txt``, one that was stopped its exit status to ``stopped``. Whoever is
+    told to stop, this process or a rank, all ranks finish their step and save, however long it
+    takes; pressing Ctrl-C again ends them at once. The exit status is that of a single training,
+    143 or 130. Raises SurrogateError with the message of the rank that failed.
     """
     with tempfile.TemporaryDirectory(prefix="morphion-ranks-") as folder:
-        job_path, error_path = Path(folder, "job.json"), Path(folder, "error.txt")
-        job_path.write_text(json.dumps(job))
+        Path(folder, "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(count), "-m", module, str(job_path), str(error_path)]
+        command += ["--nproc-per-node", str(count), "-m", module, folder]
         # torchrun gives each rank one thread unless told otherwise.
         threads = str(max(1, torch.get_num_threads() // count))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
-        process = subprocess.Popen(command, env=environment)
 
         def pass_on(number: int, again: bool) -> None:
-            # Ctrl-C reached the process as well; pressed again, it is for who did not listen.
-            if again or number == signal.SIGTERM:
-                process.terminate()
+            hurry = again and number == signal.SIGINT
+            _tell_ranks(process, signal.SIGKILL if hurry else signal.SIGTERM)
 
         with Listener(pass_on) as listener:
+            # torchrun would kill ranks that take long to save, and at the second signal, as SLURM's
+            # and ours are two, leave without waiting for them: none reaches it.
+            with held_back():
+                process = subprocess.Popen(command, env=environment)
+            status = _wait(process, listener)
+        _conclude(Path(folder), status, listener.received)
+
+
+def _wait(process: subprocess.Popen, listener: Listener) -> int:
+    """Exit status of torchrun."""
+    try:
+        while True:
             try:
-                status = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-        if listener.received:
-            log(f"training stopped by {listener.received.name}; the same command continues it")
-            raise SystemExit(128 + listener.received)
-        if status:
-            message = error_path.read_text() if error_path.exists() else None
-            raise SurrogateError(
-                message or f"a training rank exited with status {status}; its output stands above"
-            )
+                return process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                if listener.received:  # perhaps before there were ranks
+                    _tell_ranks(process, signal.SIGTERM)
+    finally:
+        if process.poll() is None:
+            _tell_ranks(process, signal.SIGKILL)
+            process.wait()
+
+
+def _tell_ranks(process: subprocess.Popen, number: signal.Signals) -> None:
+    """Send a signal to all that torchrun started, and SIGKILL to itself as well."""
+    with suppress(psutil.NoSuchProcess):
+        torchrun = psutil.Process(process.pid)
+        ranks = torchrun.children(recursive=True)
+        for told in [torchrun, *ranks] if number == signal.SIGKILL else ranks:
+            with suppress(psutil.NoSuchProcess):
+                told.send_signal(number)
+
+
+def _conclude(folder: Path, status: int, received: signal.Signals | None) -> None:
+    """Leave as a single training would; returns if the ranks have finished theirs."""
+    stopped, error = folder / "stopped", folder / "error.txt"
+    if stopped.exists():
+        raise SystemExit(128 + received if received else int(stopped.read_text()))
+    if status and received:
+        log(f"training ended by {received.name}; the same command continues it")
+        raise SystemExit(128 + received)
+    if status:
+        message = error.read_text() if error.exists() else None
+        raise SurrogateError(
+            message or f"a training rank exited with status {status}; its output stands above"
+        )

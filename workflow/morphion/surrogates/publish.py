@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from morphion.errors import SurrogateError
-from morphion.files import atomic_folder
+from morphion.files import atomic_folder, require_replaceable
 from morphion.surrogates.card import model_card
 from morphion.surrogates.data import SETS
 from morphion.surrogates.model import Description, read_tensors, write_model
 from morphion.surrogates.predict import Surrogate
-from morphion.surrogates.shipped import write_checksums
+from morphion.surrogates.shipped import CHECKSUMS, write_checksums
 
 CARD = "README.md"
 _PROVENANCE = ("version", "commit", "created", "config_digest")  # what means something elsewhere
@@ -31,12 +31,14 @@ def publish(
 
     ``predictions`` is the table of ``predict_dataset`` for the data set of the training, ``source``
     what errors call it. Paths, commands and hardware stay behind. Raises SurrogateError if the
-    model is not sound, or the predictions are not its own or lack a set.
+    model is not sound, or the predictions are not its own or lack a set, and MorphionError for a
+    destination that holds anything but a published network.
     """
+    require_replaceable(destination, CHECKSUMS)
     described = portable(Surrogate.load(model, "cpu").description)
     _require_own(predictions, described, source)
     card = model_card(described, predictions, licence)
-    with atomic_folder(destination) as scratch:
+    with atomic_folder(destination, marker=CHECKSUMS) as scratch:
         scratch.mkdir(parents=True)
         write_model(scratch, described, read_tensors(model))
         (scratch / CARD).write_text(card, encoding="utf-8", newline="\n")

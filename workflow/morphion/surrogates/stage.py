@@ -19,9 +19,10 @@ from morphion.config import Config
 from morphion.config.load import block, trained
 from morphion.config.surrogates import Network
 from morphion.errors import SurrogateError
-from morphion.files import atomic_folder
+from morphion.files import atomic_folder, require_replaceable
 from morphion.philox import generator, stream_key
 from morphion.progress import log
+from morphion.stopping import Stopped
 from morphion.store import Partial
 from morphion.surrogates import parallel
 from morphion.surrogates.build import build, representation, trainer
@@ -29,13 +30,12 @@ from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, w
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.memory import keep_freed_memory, peak_memory
-from morphion.surrogates.model import Description, write_model
+from morphion.surrogates.model import DESCRIPTION, Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.state import HISTORY, Position, tensors_of
-from morphion.surrogates.stopping import Stopped
 from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"
@@ -67,9 +67,11 @@ def train(
 
     Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
     SurrogateError for an empty set, fewer structures than ranks, labels made otherwise than the
-    configuration says, or a loss that is not finite.
+    configuration says, or a loss that is not finite, MorphionError for an output that holds
+    anything but a trained network.
     """
     output = Path(output)
+    require_replaceable(output, DESCRIPTION)
     # Of the code that trains: by the end of a long training there may be another.
     provenance.git_commit()
     training = config.surrogates.network(network).training
@@ -220,7 +222,7 @@ class _Training:
     ) -> None:
         best = position.history[position.best_epoch]
         description = self._description(model, position, spread, domain)
-        with atomic_folder(self._output) as scratch:
+        with atomic_folder(self._output, marker=DESCRIPTION) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
             with (scratch / "history.csv").open("w", newline="") as file:

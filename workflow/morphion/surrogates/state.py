@@ -114,7 +114,13 @@ def load_checkpoint(
     *,
     where: str,
 ) -> tuple[Position, dict[str, np.ndarray]]:
-    """Restore a training; returns where it was and the tensors of the best network so far."""
+    """Restore a training; returns where it was and the tensors of the best network so far.
+
+    Raises SurrogateError, its message beginning with ``where``, for arrays of another network.
+    """
+    for name in ("scalars", "history"):
+        if name not in arrays:
+            raise SurrogateError(f"{where}: no array {name!r}; not the checkpoint of a training")
     load_tensors(model, _part(arrays, "weights:"), where=where)
     if average is not None:
         load_tensors(average, _part(arrays, "average:"), where=where)
