@@ -1,7 +1,7 @@
 """Predictions of a trained network, each with its spread."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,10 +82,9 @@ class Surrogate:
         representation has ``any_box`` takes each that has room for its cutoff. Raises it as well
         for a prediction that is not finite.
         """
-        outputs = self._outputs(positions, box_length, diameter)
-        prediction, disagreement = (
-            np.concatenate([np.empty(0), *(read(one).double().cpu().numpy() for one in outputs)])
-            for read in (self._model.diffusivity, self._model.disagreement)
+        network = self._model
+        prediction, disagreement = self._read(
+            (positions, box_length, diameter), {network.diffusivity: (), network.disagreement: ()}
         )
         if not np.isfinite(prediction).all():
             structure = int(np.argmin(np.isfinite(prediction)))
@@ -130,25 +129,34 @@ class Surrogate:
                 f"network {self.network_name!r} is of kind {self.description.block.kind!r}, "
                 "which predicts no tensor; a resistor network does"
             )
-        outputs = self._outputs(positions, box_length, diameter)
-        means = [self._model.mean(output).double().cpu().numpy() for output in outputs]
-        return np.concatenate([np.empty((0, 3, 3)), *means])
+        (tensor,) = self._read((positions, box_length, diameter), {self._model.mean: (3, 3)})
+        return tensor
 
-    def _outputs(
-        self, positions: np.ndarray, box_length: float, diameter: float
-    ) -> list[torch.Tensor]:
-        """What the network returns, a batch at a time."""
+    def _read(
+        self,
+        structures: tuple[np.ndarray, float, float],
+        reads: Mapping[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]],
+    ) -> list[np.ndarray]:
+        """What each of ``reads`` finds in the network's output, float64 [B, ...] of the shape that
+        stands beside it; a batch at a time."""
+        positions, box_length, diameter = structures
         self._check(positions, box_length, diameter)
         lengths = (box_length, diameter)
         if not self.any_box:
             # Those of the training, which the given ones equal but for their last digits.
             lengths = (self.description.box_length, self.description.diameter)
-        starts = range(0, len(positions), self._batch)
-        parts = (positions[start : start + self._batch] for start in starts)
+        # Nothing of a batch may outlive it: kept memory would be torn to pieces between the large
+        # arrays of the next one, which then took new memory, up to all there was.
+        found = [np.empty((len(positions), *shape)) for shape in reads.values()]
         steady = reproducible(self._device)
         try:
             with torch.inference_mode(), self._sees.threads(), steady:
-                return [self._model(self._sees.of(part, *lengths, self._device)) for part in parts]
+                for start in range(0, len(positions), self._batch):
+                    part = slice(start, start + self._batch)
+                    output = self._model(self._sees.of(positions[part], *lengths, self._device))
+                    for values, read in zip(found, reads, strict=True):
+                        values[part] = read(output).double().cpu().numpy()
+                return found
         except torch.OutOfMemoryError as error:
             raise SurrogateError(
                 f"{self._device} has too little memory left for network {self.network_name!r} and "
