@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -115,6 +116,25 @@ def test_a_position_that_is_not_finite_is_refused(periodic, positions):
     broken[1, 3, 0] = np.nan
     with pytest.raises(SurrogateError, match="structure 1: position of particle 3"):
         Surrogate.load(periodic, "cpu").predict(broken, BOX, DIAMETER)
+
+
+def test_nothing_of_a_batch_outlives_the_next(periodic, positions, monkeypatch):
+    # What is kept tears the freed memory to pieces, and the next batch takes more of it.
+    surrogate = Surrogate.load(periodic, "cpu")
+    surrogate._batch, outputs, forward = 4, [], surrogate._model.forward
+
+    def watched(inputs):
+        assert sum(kept() is not None for kept in outputs) <= 1
+        output = forward(inputs)
+        outputs.append(weakref.ref(output))
+        return output
+
+    monkeypatch.setattr(surrogate._model, "forward", watched)
+    found = surrogate.predict(positions[:10], BOX, DIAMETER)
+    assert len(outputs) == 3
+    expected = Surrogate.load(periodic, "cpu").predict(positions[:10], BOX, DIAMETER)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert surrogate.predict(positions[:0], BOX, DIAMETER)[0].shape == (0,)
 
 
 def test_weights_of_another_network_are_refused(copy, trained):
