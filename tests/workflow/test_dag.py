@@ -213,7 +213,7 @@ def test_the_study_labels_nothing_of_its_packed_data_and_trains_every_size(snake
     assert found["unpack"] == 1
     # Selected twice, evaluation, both loadings, and walks beside exact labels.
     assert found["label"] == 2 * 8 + 2 + 2 * 7 + 1
-    networks, sizes = 8, 4
+    networks, sizes = 9, 4
     # All but the paper's whole network; six curves without it, and its smallest size; two
     # retrainings, the last on both splits.
     assert found["train"] == (networks - 1) + 6 * sizes + 1 + 1 + 2

@@ -88,12 +88,12 @@ def write_untrained_model(folder: Path, config: Config) -> Path:
         relative_spread=0.05,
         disagreement_factor=0.0,
         domain={name: [0.0, 1.0] for name in QUANTITIES},
+        labels=config.labels.model_dump(mode="json"),
         **{
             name: {}
             for name in (
                 "training",
                 "dataset",
-                "labels",
                 "transport",
                 "normalisation",
                 "versions",
