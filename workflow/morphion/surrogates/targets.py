@@ -12,9 +12,10 @@ class TargetsOf:
 
     def __init__(self, data: Labelled, device: torch.device):
         self._device = device
-        # Side by side, to be gathered at once: a step on descriptors takes less than 1 ms.
-        labels = np.column_stack((data.diffusivity, data.tensor.reshape(-1, 9)))
-        self._labels = torch.from_numpy(labels.astype(np.float32)).to(device)
+        self._diffusivity, self._tensor = (
+            torch.from_numpy(labels.astype(np.float32)).to(device)
+            for labels in (data.diffusivity, data.tensor)
+        )
         self._currents = None
         if data.currents is not None and len(data.currents.current):
             held = (data.currents.row, data.currents.current, data.currents.occupancy)
@@ -23,10 +24,9 @@ class TargetsOf:
     def __call__(self, rows: np.ndarray, progress: float) -> Targets:
         """Targets of the structures ``rows``, int64 [B], after a share of the training."""
         chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        labels = self._labels.index_select(0, chosen)
-        return Targets(
-            labels[:, 0], labels[:, 1:].unflatten(1, (3, 3)), self._flows(chosen), progress
-        )
+        held = (self._diffusivity, self._tensor)
+        diffusivity, tensor = (labels.index_select(0, chosen) for labels in held)
+        return Targets(diffusivity, tensor, self._flows(chosen), progress)
 
     def _flows(self, chosen: torch.Tensor) -> Flows | None:
         if self._currents is None:
