@@ -70,8 +70,8 @@ def main() -> None:
     except KeyboardInterrupt:
         log("interrupted")
         sys.exit(130)
-    except Exception:
-        if told := was_told():  # such as an import that could not end otherwise
+    except Exception:  # of any kind where SIGTERM came in the middle of it, such as an import
+        if told := was_told():
             sys.exit(128 + told)
         raise
 

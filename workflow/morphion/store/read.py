@@ -71,8 +71,9 @@ def verify(
 def _open(path: Path, kind: str | None) -> zarr.Group:
     packed = path.suffix == ".zip" and path.is_file()
     if not packed and not (path / METADATA).is_file():
-        what = f"has no {METADATA}" if path.is_dir() else "is a file"
-        what = what if path.exists() else "does not exist"
+        what = "does not exist"
+        if path.exists():
+            what = f"has no {METADATA}" if path.is_dir() else "is a file"
         raise StoreError(f"{path}: {what}; expected a morphion store (a folder, or *.zarr.zip)")
     try:
         root = zarr.open_group(ZipStore(path, mode="r") if packed else path, mode="r")

@@ -22,7 +22,7 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
 _NETWORK = TypeAdapter(Network)
-_Finite = Annotated[Positive, Field(allow_inf_nan=False)]
+_Positive = Annotated[Positive, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
@@ -51,11 +51,11 @@ class Description:
     split: Literal["random", "by_run"]
     round: _Count
     seed: int
-    box_length: _Finite
-    diameter: _Finite
+    box_length: _Positive
+    diameter: _Positive
     voxels: PositiveInt
     particles: PositiveInt
-    reference_diffusivity: _Finite
+    reference_diffusivity: _Positive
     relative_spread: _Share
     disagreement_factor: _Share
     domain: dict[str, list[float]]
@@ -115,7 +115,7 @@ def read_description(folder: Path | str) -> Description:
         raise _wrong(path, error, "network") from error
     try:
         described = _DESCRIPTION.validate_python(content)
-        transport_differences(described.transport, described.transport)
+        transport_differences(described.transport, described.transport)  # refuses what is none
     except ValidationError as error:
         raise _wrong(path, error) from error
     except ConfigError as error:

@@ -128,10 +128,8 @@ def ranks(alone: str = "auto") -> Iterator[Ranks]:
     distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), count, device)
-    except Exception:
-        # The others may wait for this rank in a sum, and leaving properly would wait for them; it
-        # says why instead, and torchrun ends them.
-        raise
+    except Exception:  # whatever failed here, the others may wait for this rank in a sum ...
+        raise  # ... and leaving properly would wait for them: torchrun ends them instead
     except BaseException:
         distributed.destroy_process_group()
         raise

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from morphion.errors import SurrogateError
-from morphion.files import atomic_folder, require_replaceable
+from morphion.files import atomic_folder
 from morphion.surrogates.card import model_card
 from morphion.surrogates.data import SETS
 from morphion.surrogates.model import Description, read_tensors, write_model
@@ -34,7 +34,6 @@ def publish(
     model is not sound, or the predictions are not its own or lack a set, and MorphionError for a
     destination that holds anything but a published network.
     """
-    require_replaceable(destination, CHECKSUMS)
     described = portable(Surrogate.load(model, "cpu").description)
     _require_own(predictions, described, source)
     card = model_card(described, predictions, licence)
