@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from morphion.config import parse_config
 from morphion.config.root import Config
@@ -12,7 +11,7 @@ from morphion.errors import ConfigError, StructureError, SurrogateError
 from morphion.feasible import require_feasible
 from morphion.structures.descriptors import radial_distributions
 from morphion.surrogates.build import build
-from morphion.surrogates.pairs import build_graph
+from morphion.surrogates.pairs import find_pairs
 
 
 def configured(voxels=75, **keys) -> Config:
@@ -67,12 +66,12 @@ def test_a_cutoff_ends_at_half_the_box_as_pairs_do(kind):
         lengths = (geometry.box_length, geometry.diameter, 1.1, cutoff)
         if fits:
             require_feasible(config)
-            build_graph(positions, *lengths, torch.device("cpu"))
+            find_pairs(positions, *lengths, facets=True)
             continue
         with pytest.raises(ConfigError, match=rf"networks\.it\.cutoff = .*at most {most:.4g}"):
             require_feasible(config)
         with pytest.raises(SurrogateError):
-            build_graph(positions, *lengths, torch.device("cpu"))
+            find_pairs(positions, *lengths, facets=True)
 
 
 @pytest.mark.parametrize(

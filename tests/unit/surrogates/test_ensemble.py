@@ -6,11 +6,10 @@ import torch
 from surrogate_cases import BOX, DIAMETER, make_config, networks
 
 from morphion.surrogates import Surrogate, train
-from morphion.surrogates.build import build
+from morphion.surrogates.build import build, representation
 from morphion.surrogates.ensemble import Ensemble, fit_spread
 from morphion.surrogates.metrics import coverage
 from morphion.surrogates.model import read_description
-from morphion.surrogates.pairs import build_graph
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,8 @@ def test_the_mean_of_the_members_predicts_and_their_disagreement_is_in_the_sprea
     surrogate = Surrogate.load(ensemble, "cpu")
     prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
     block = networks()["resistor"]
-    graph = build_graph(positions, BOX, DIAMETER, block.near, block.cutoff, torch.device("cpu"))
+    sees = representation(block, 25)
+    graph = sees.of(positions, BOX, DIAMETER, torch.device("cpu"))
     with torch.inference_mode():
         each = torch.stack(
             [member.diffusivity(member(graph)) for member in surrogate._model.members]

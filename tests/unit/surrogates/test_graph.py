@@ -81,9 +81,12 @@ def test_a_lonely_particle_is_no_obstacle(network):
     assert np.isfinite(axes(network, [[[2.0, 2, 2], [14, 14, 14]]])).all()
 
 
-def test_a_box_without_room_for_the_cutoff_is_refused(network):
-    with pytest.raises(SurrogateError, match=r"box edge is 4 sphere diameters.*cutoff = 2\.2"):
-        graph_of(make_positions(1), box=20.0)
+def test_a_box_too_small_for_the_cutoff_is_taken_several_times(network):
+    positions = np.random.default_rng(5).uniform(0, 9, (2, 6, 3))
+    images = 9.0 * np.indices((3, 3, 3)).reshape(3, -1).T
+    as_given = axes(network, positions, box=9.0)
+    by_hand = axes(network, (positions[:, :, None] + images).reshape(2, -1, 3), box=27.0)
+    np.testing.assert_allclose(as_given, by_hand, rtol=1e-5)
 
 
 def test_the_loss_vanishes_at_the_labels_alone(network):

@@ -15,7 +15,7 @@ from morphion.surrogates.data import read_labelled
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
 from morphion.surrogates.networks import Flows, Targets
-from morphion.surrogates.pairs import BINS, build_graph
+from morphion.surrogates.pairs import build_graph, find_pairs
 from morphion.surrogates.resistor import dissipation, fields
 from morphion.surrogates.surroundings import cubic_harmonics, gaussian_centres, pair_features
 
@@ -24,7 +24,8 @@ NEAR, FAR = 1.6, 2.2
 
 
 def graph_of(positions, box=BOX, diameter=DIAMETER, near=NEAR, far=FAR):
-    return build_graph(np.asarray(positions), box, diameter, near, far, CPU)
+    lengths = np.asarray(positions), box, diameter, near
+    return build_graph(*lengths, find_pairs(*lengths, far, facets=True), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -155,30 +156,7 @@ def test_wedges_are_all_near_pairs_that_share_a_particle():
         assert float(cosine) == pytest.approx(float(arms[0] @ arms[1]), abs=1e-5)
 
 
-def test_third_particles_are_counted_by_their_detour():
-    positions = make_positions(2)
-    graph = graph_of(positions)
-    centres = positions.reshape(-1, 3).astype(np.float64) / DIAMETER
-    particles, box = positions.shape[1], BOX / DIAMETER
-
-    shifts = box * (np.indices((3, 3, 3)).reshape(3, -1).T - 1)
-    for pair in range(len(graph.first)):
-        i, j = int(graph.first[pair]), int(graph.second[pair])
-        ends = centres[i], centres[i] - graph.separation[pair].double().numpy()
-        block = i // particles * particles
-        expected = np.zeros(BINS + 1)
-        for k in set(range(block, block + particles)) - {i, j}:
-            near = centres[k] - ends[0]
-            images = ends[0] + near - box * np.round(near / box) + shifts
-            way = sum(np.linalg.norm(images - end, axis=1) for end in ends)
-            for detour in way - np.linalg.norm(ends[0] - ends[1]):
-                if detour < 2:
-                    place = BINS * np.sqrt(max(detour, 0) / 2)
-                    expected += np.clip(1 - np.abs(place - np.arange(BINS + 1)), 0, None)
-        np.testing.assert_allclose(graph.between[pair], expected[:BINS], atol=1e-3)
-
-
-def test_third_particles_that_are_kept_are_those_found_anew(dataset):
+def test_pairs_that_are_kept_are_those_found_anew(dataset):
     data = read_labelled(dataset, "random")
     inputs = representation(networks()["resistor"], 25).hold(data, None, CPU)
     inputs.batch(np.array([4, 1]), 0)
@@ -264,9 +242,20 @@ def test_particles_that_do_not_meet_leave_the_solvent(network):
     assert found[0, 0] > 0
 
 
-def test_a_box_without_room_for_the_cutoff_is_refused(network):
+def test_a_training_in_a_box_without_room_for_the_cutoff_is_refused(network):
     with pytest.raises(SurrogateError, match=r"box edge is 4 sphere diameters.*cutoff = 2\.2"):
         graph_of(make_positions(1), box=20.0)
+
+
+def test_a_box_too_small_for_the_cutoff_is_taken_several_times(network):
+    positions = np.random.default_rng(5).uniform(0, 15, (2, 12, 3))
+    images = 15.0 * np.indices((2, 2, 2)).reshape(3, -1).T
+    repeated = (positions[:, :, None] + images).reshape(2, -1, 3)
+    sees = representation(networks()["resistor"], 25)
+    with torch.inference_mode():
+        found = network(sees.of(positions, 15.0, DIAMETER, CPU)).numpy()
+    expected = tensors(network, repeated, box=30.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_the_loss_vanishes_at_the_labels_alone(network):

@@ -69,7 +69,10 @@ def label(
     }
     optional = {"walkers": walkers, "control_variate": control_variate}
     options |= {name: value for name, value in optional.items() if value is not None}
-    labels_config = validate(Labels, options, source="morphion label")
+    # Keys of the configuration, which the options are named after but for one.
+    names = {name: "--" + name.replace("_", "-") for name in options}
+    names["target_relative_error"] = "--relative-error"
+    labels_config = validate(Labels, options, source="morphion label", names=names)
     results = label_files(
         structures, load_transport(transport), labels_config, seed, choose(engine.value)
     )

@@ -100,13 +100,23 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def validate(model: type[Model] | Any, content: Any, *, source: str) -> Model:
-    """Validate content against a model or annotated type; ConfigError lists every wrong key."""
+def validate(
+    model: type[Model] | Any,
+    content: Any,
+    *,
+    source: str,
+    names: Mapping[str, str] | None = None,
+) -> Model:
+    """Validate content against a model or annotated type; ConfigError lists every wrong key.
+
+    ``names`` are what the user knows keys by, where that is something else.
+    """
+    known = {} if names is None else names
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}"
+            f"{'.'.join(known.get(k, str(k)) for k in e['loc']) or 'configuration'}: {e['msg']}"
             + (f" (found {e['input']!r})" if not isinstance(e["input"], dict) else "")
             for e in error.errors()
         ]

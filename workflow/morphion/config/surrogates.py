@@ -212,7 +212,7 @@ class ResistorNetwork(PairsNetwork):
 
     kind: Literal["resistor"]
     cutoff: float = Field(
-        3.4, gt=1, description="distance beyond which no current flows, sphere diameters"
+        3.9, gt=1, description="distance beyond which no current flows, sphere diameters"
     )
     near: float = Field(
         1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"

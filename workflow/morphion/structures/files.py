@@ -1,7 +1,7 @@
 """Structure files: GSD (last frame) and extended XYZ, for people and for OVITO."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from morphion.structures.geometry import validate_structure, wrap
 
 XYZ_SUFFIXES = (".xyz", ".extxyz")
 STRUCTURE_SUFFIXES = (".gsd", *XYZ_SUFFIXES)
+_WRONG_SHOWN = 20  # of many files that are no structures
 _EQUAL = 1e-6  # relative; radii and box edges are float32 in a GSD file
 
 
@@ -75,6 +76,27 @@ def read_structure(path: str | os.PathLike) -> StructureFile:
     diameter = _common_diameter(diameters, path)
     validate_structure(positions, box_length, diameter, where=str(path))
     return StructureFile(path, wrap(positions, box_length), box_length, diameter)
+
+
+def read_structures(paths: Sequence[str | os.PathLike]) -> list[StructureFile]:
+    """The structures of several files; see ``read_structure``.
+
+    All are read before any is refused: StructureError then tells what is wrong with each of them.
+    """
+    found, wrong = [], []
+    for path in paths:
+        try:
+            found.append(read_structure(path))
+        except StructureError as error:
+            wrong.append(str(error))
+    if wrong:
+        few = wrong[:_WRONG_SHOWN]
+        if len(wrong) > len(few):
+            few.append(f"and {len(wrong) - len(few)} more")
+        if len(paths) > 1:
+            few.insert(0, f"{len(wrong)} of {len(paths)} files are no legal structures:")
+        raise StructureError("\n".join(few))
+    return found
 
 
 def write_structure(

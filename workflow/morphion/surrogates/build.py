@@ -22,7 +22,7 @@ from morphion.surrogates.networks import DenseOnDescriptor, Surrogate3D
 from morphion.surrogates.paper import PaperCNN
 from morphion.surrogates.periodic import PeriodicCNN
 from morphion.surrogates.representations import (
-    Pairs,
+    PairGraphs,
     Representation,
     VoxelImages,
     dense_descriptor,
@@ -48,10 +48,10 @@ _KINDS: dict[type, Kind] = {
     ),
     DenseNetwork: Kind(lambda b, _: dense_descriptor(b), DenseOnDescriptor),
     ResistorNetwork: Kind(
-        lambda b, _: Pairs(b.near, b.cutoff, between=True), lambda b, _: Resistors(b)
+        lambda b, _: PairGraphs(b.near, b.cutoff, facets=True), lambda b, _: Resistors(b)
     ),
     GraphNetwork: Kind(
-        lambda b, _: Pairs(b.near, b.cutoff, between=False), lambda b, _: Messages(b)
+        lambda b, _: PairGraphs(b.near, b.cutoff, facets=False), lambda b, _: Messages(b)
     ),
     TreesNetwork: Kind(lambda b, _: descriptor_of(b), Trees, Boosting),
 }

@@ -1,7 +1,7 @@
 """What a training reads: the structures of a data set, their D* and their split."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,10 @@ class Inputs(ABC):
     def plan(self, rows: np.ndarray, epoch: int | None) -> Any:
         """What CPU cores find out for a batch of the structures ``rows``, augmented by ``epoch``
         or as they are (None). A thread may do so while the batch before is worked on."""
+
+    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Any]:
+        """Plans of the batches of an epoch, each made when it is asked for."""
+        return (self.plan(rows, epoch) for rows in parts)
 
     @abstractmethod
     def place(self, plan: Any) -> torch.Tensor | Graph:

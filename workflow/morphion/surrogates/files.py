@@ -7,7 +7,7 @@ from typing import Any
 
 from morphion.config.transport import CoverageShell, Transport
 from morphion.errors import MorphionError, SurrogateError
-from morphion.structures.files import StructureFile, read_structure
+from morphion.structures.files import StructureFile, read_structures
 from morphion.surrogates.domain import describe, domain_reasons, transport_reasons
 from morphion.surrogates.predict import Surrogate
 from morphion.surrogates.shipped import shipped_model
@@ -45,7 +45,7 @@ def predict_files(
     meant = transport_record(CoverageShell() if transport is None else transport)
     surrogate = Surrogate.load(shipped_model() if model is None else model, device)
     elsewhere = transport_reasons(meant, surrogate.description.transport)
-    structures = [read_structure(path) for path in paths]
+    structures = read_structures(paths)
     return [_predict(structure, surrogate, elsewhere) for structure in structures]
 
 

@@ -242,17 +242,20 @@ class Loop:
         size, epoch = self._training.batch_size, self._position.epoch
         starts = range(self._position.batch * size, len(rows), size)
         parts = [self._part(rows[start : start + size]) for start in starts]
-        plans = (self._inputs.plan(mine, epoch) for mine, _ in parts)
+        mine = [part for part, _ in parts]
+        plans = self._inputs.plans(mine, epoch)
+        first = epoch * self._steps
+        targets = self._targets.parts(
+            mine, [(first + start // size) / self._total_steps for start in starts]
+        )
         # Cores that train have nothing to spare.
         beside = self._ranks.device.type != "cpu"
         with one_ahead(plans, beside) as planned:
-            for start, (mine, weight) in zip(starts, parts, strict=True):
-                step = epoch * self._steps + start // size
+            for start, (_, weight) in zip(starts, parts, strict=True):
                 watch.start()
-                inputs = self._inputs.place(next(planned))
-                targets = self._targets(mine, step / self._total_steps)
+                inputs, wanted = self._inputs.place(next(planned)), next(targets)
                 watch.loaded()
-                yield _Batch(inputs, targets, weight, len(rows[start : start + size]))
+                yield _Batch(inputs, wanted, weight, len(rows[start : start + size]))
 
     def _step(self, batch: _Batch, batches: Iterator[_Batch]) -> tuple[float, bool, _Batch | None]:
         """Sum of the losses of the global batch, whether any rank was told to stop, and the batch

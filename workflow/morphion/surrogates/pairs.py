@@ -1,5 +1,6 @@
 """Pairs and wedges of particles: what resistor and graph networks see of a structure."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,20 +8,32 @@ import torch
 from numba import njit
 
 from morphion.errors import SurrogateError
+from morphion.surrogates.facets import facet_area, room_for_polygons, sort_around
 
-BINS = 8  # of the detour over a third particle, see ``_between``
-_DETOUR = 2.0  # sphere diameters beyond which a third particle does not count
+
+class Pairs(NamedTuple):
+    """Which particles of B structures of N meet, counted through the batch.
+
+    ``structure``, ``first``, ``second`` int64 [E]; ``facet`` float32 [E], the area of the facet
+    between the two in square diameters, or [0].
+    """
+
+    structure: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    facet: np.ndarray
 
 
 class Graph(NamedTuple):
     """Neighbours in B structures of N particles, lengths in sphere diameters.
 
-    A pair is two particles i, j closer than the far cutoff, a wedge two near pairs that share a
-    particle. Particles and pairs are counted through the batch.
+    A pair is two particles i, j closer than the far cutoff, and if facets are known with a facet
+    between them or closer than the near one; a wedge two near pairs that share a particle.
+    Particles and pairs are counted through the batch.
 
     ``structure``, ``first``, ``second`` int64 [E] : of each pair
     ``separation`` float32 [E, 3], ``distance`` [E] : minimum-image x_first - x_second
-    ``between`` float32 [E, BINS or 0] : third particles by how far from between the two they lie
+    ``facet`` float32 [E] or [0] : area of the facet between the two, in square diameters
     ``near`` int64 [M] : the pairs closer than the near cutoff
     ``target``, ``source`` int64 [W] : the two pairs of a wedge, counted among the near ones; each
     wedge stands twice, seen from either
@@ -33,7 +46,7 @@ class Graph(NamedTuple):
     second: torch.Tensor
     separation: torch.Tensor
     distance: torch.Tensor
-    between: torch.Tensor
+    facet: torch.Tensor
     near: torch.Tensor
     target: torch.Tensor
     source: torch.Tensor
@@ -47,20 +60,17 @@ class Graph(NamedTuple):
         return Graph(*moved, volume=self.volume, shape=self.shape)
 
 
-def build_graph(
+def find_pairs(
     positions: np.ndarray,
     box_length: float,
     diameter: float,
     near: float,
     far: float,
-    device: torch.device,
     *,
-    between: bool = True,
-) -> Graph:
-    """Graph of structures [B, N, 3], lengths in voxels; the cutoffs in sphere diameters.
-
-    Third particles between pairs, which take most of the time, are left out (0 bins) if
-    ``between`` is false.
+    facets: bool,
+) -> Pairs:
+    """The pairs of a graph of structures [B, N, 3], with the facets between them if asked for,
+    which take most of the time. Lengths are in voxels, the cutoffs in sphere diameters.
 
     Raises SurrogateError if the box has no room for the cutoff.
     """
@@ -71,67 +81,97 @@ def build_graph(
             f"{far:g} needs at least {2 * far:g}, or two particles would meet twice"
         )
     positions = np.asarray(positions, dtype=np.float64) / diameter
-    structure, first, second, separation, distance, third = _pairs(
-        positions, box, far, BINS if between else 0
+    found = Pairs(*_pairs(positions, box, near, far, facets))
+    return found if facets else found._replace(facet=np.empty(0, np.float32))
+
+
+def separate(pairs: Pairs, shape: tuple[int, int]) -> list[Pairs]:
+    """Pairs of ``shape`` = B structures of N as those of each, in fewer bytes."""
+    ends = np.cumsum(np.bincount(pairs.structure, minlength=shape[0]))[:-1]
+    first, second = ((which % shape[1]).astype(np.int32) for which in (pairs.first, pairs.second))
+    parts = zip(*(np.split(part, ends) for part in (first, second, pairs.facet)), strict=True)
+    return [Pairs(np.zeros(0, np.int64), *part) for part in parts]
+
+
+def join(parts: Sequence[Pairs], particles: int) -> Pairs:
+    """Of what ``separate`` made, the pairs of these structures."""
+    structure = np.repeat(np.arange(len(parts)), [len(part.first) for part in parts])
+    first, second = (
+        structure * particles + np.concatenate(ends)
+        for ends in zip(*((part.first, part.second) for part in parts), strict=True)
     )
+    return Pairs(structure, first, second, np.concatenate([part.facet for part in parts]))
+
+
+def build_graph(
+    positions: np.ndarray,
+    box_length: float,
+    diameter: float,
+    near: float,
+    pairs: Pairs,
+    device: torch.device,
+) -> Graph:
+    """Graph of structures [B, N, 3] from their ``pairs``; lengths are in voxels, the near cutoff
+    in sphere diameters."""
+    box = box_length / diameter
+    centres = np.asarray(positions, dtype=np.float64).reshape(-1, 3) / diameter
+    separation = centres[pairs.first] - centres[pairs.second]
+    separation -= box * np.rint(separation / box)
+    distance = np.sqrt(np.square(separation).sum(1))
     near_pairs = np.flatnonzero(distance < near)
     target, source, cosine = _wedges(
-        first[near_pairs],
-        second[near_pairs],
+        pairs.first[near_pairs],
+        pairs.second[near_pairs],
         separation[near_pairs] / distance[near_pairs, None],
-        positions.shape[0] * positions.shape[1],
+        len(centres),
     )
     arrays = (
-        structure,
-        first,
-        second,
+        pairs.structure,
+        pairs.first,
+        pairs.second,
         separation.astype(np.float32),
         distance.astype(np.float32),
-        third,
+        pairs.facet,
         near_pairs,
         target,
         source,
         cosine.astype(np.float32),
     )
     tensors = (torch.from_numpy(array) for array in arrays)
-    return Graph(*tensors, volume=box**3, shape=positions.shape[:2]).to(device)
+    return Graph(*tensors, volume=box**3, shape=np.shape(positions)[:2]).to(device)
 
 
 @njit(cache=True, nogil=True)
-def _pairs(positions, box, cutoff, bins):
-    """Structure, first and second particle [E], x_first - x_second [E, 3], its length [E], and
-    the third particles between [E, bins] of all pairs."""
+def _pairs(positions, box, near, far, facets):
+    """Structure, first and second particle, and facet [E] of all pairs."""
     structures, particles, _ = positions.shape
     room = structures * particles * (particles - 1) // 2
-    structure = np.empty(room, np.int64)
+    structure, facet = np.empty(room, np.int64), np.empty(room, np.float32)
     first, second = np.empty(room, np.int64), np.empty(room, np.int64)
-    separation, distance = np.empty((room, 3)), np.empty(room)
-    between = np.empty((room, bins), np.float32)
-    away, apart = np.empty((particles, particles, 3)), np.empty((particles, particles))
-    close = np.empty(particles, np.int64)
+    away, apart = np.empty((particles, 3)), np.empty(particles)
+    order, polygons = np.empty(particles, np.int64), room_for_polygons()
     count = 0
     for b in range(structures):
         for i in range(particles):
-            # Third particles take all distances, pairs alone those to particles behind i.
-            _measure(positions[b], i, 0 if bins > 0 else i + 1, box, away[i], apart[i])
-        for i in range(particles):
+            # Facets take all distances, pairs alone those to particles behind i.
+            _measure(positions[b], i, 0 if facets else i + 1, box, away, apart)
+            around = sort_around(apart, i, far, order) if facets else 0
             for j in range(i + 1, particles):
-                if apart[i, j] < cutoff:
-                    structure[count] = b
-                    first[count], second[count] = b * particles + i, b * particles + j
-                    distance[count] = apart[i, j]
-                    for axis in range(3):
-                        separation[count, axis] = -away[i, j, axis]
-                    if bins > 0:
-                        _between(i, j, box, away, apart, close, between[count])
-                    count += 1
+                if apart[j] >= far:
+                    continue
+                area = 0.0
+                if facets:
+                    area = facet_area(away, apart, order[:around], j, far / 2, polygons)
+                    if area == 0 and apart[j] >= near:
+                        continue
+                structure[count], facet[count] = b, area
+                first[count], second[count] = b * particles + i, b * particles + j
+                count += 1
     return (
         structure[:count].copy(),
         first[:count].copy(),
         second[:count].copy(),
-        separation[:count].copy(),
-        distance[:count].copy(),
-        between[:count].copy(),
+        facet[:count].copy(),
     )
 
 
@@ -146,51 +186,6 @@ def _measure(centres, i, start, box, away, apart):
             away[k, axis] = d
             square += d * d
         apart[k] = np.sqrt(square)
-
-
-@njit(cache=True)
-def _between(i, j, box, away, apart, close, bins):
-    """Fill ``bins`` [BINS] with the third particles k of a pair by the detour d_ik + d_kj - d_ij.
-
-    It is 0 on the line between the two. Each counts in the two nearest of bins that are even in
-    the root of the detour, in shares that change continuously and vanish at the last. Of a
-    particle every image counts that lies near enough. ``close`` int64 [N] is room for numbers.
-    """
-    bins[:] = 0
-    limit = apart[i, j] + _DETOUR
-    reach = (apart[i, j] + limit) / 2  # the most that d_ik can be
-    edge = box - reach  # a component beyond it has a second image within reach
-    count = 0
-    for k in range(apart.shape[0]):
-        # Nearest images bound all others from below. Without a branch: most are too far.
-        close[count] = k
-        count += apart[i, k] + apart[j, k] < limit
-    for k in close[:count]:
-        if k in (i, j):
-            continue
-        x, y, z = away[i, k]
-        for image in range(8 if max(abs(x), abs(y), abs(z)) > edge else 1):
-            one, other = 0.0, 0.0
-            for axis in range(3):
-                d = away[i, k, axis]
-                if image >> axis & 1:
-                    d -= box if d > 0 else -box
-                one += d * d
-                other += (d - away[i, j, axis]) ** 2
-            way = np.sqrt(one) + np.sqrt(other)
-            if way < limit:
-                _count(bins, way - apart[i, j])
-
-
-@njit(cache=True)
-def _count(bins, detour):
-    """Add a particle to the bins [BINS] around its detour."""
-    place = BINS * np.sqrt(max(detour, 0.0) / _DETOUR)
-    low = int(place)
-    if low < BINS:
-        bins[low] += low + 1 - place
-    if low + 1 < BINS:
-        bins[low + 1] += place - low
 
 
 @njit(cache=True, nogil=True)

@@ -4,8 +4,9 @@ A representation turns positions into a network's inputs, for training and predi
 network sees what stands in ``morphion.surrogates.build``.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -16,7 +17,7 @@ from morphion.structures.descriptors import mean_nearest_distances, radial_distr
 from morphion.structures.voxels import iter_voxel_blocks, voxelise
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
-from morphion.surrogates.pairs import Graph, build_graph
+from morphion.surrogates.pairs import Graph, Pairs, build_graph, find_pairs, join, separate
 from morphion.surrogates.parallel import torch_threads
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
@@ -103,43 +104,57 @@ class Descriptor(Representation):
         return _DescriptorInputs(self, data, device)
 
 
-class Pairs(Representation):
+class PairGraphs(Representation):
     """Pairs and wedges of particles (``morphion.surrogates.pairs``), cutoffs in sphere diameters.
 
-    ``between`` tells whether the network also sees third particles between two. Distances come in
-    sphere diameters, so that any box with room for the cutoff is defined.
+    ``facets`` tells whether the network also sees the facets between particles. Distances come in
+    sphere diameters, so that any box is defined; a training's has room for the cutoff.
     """
 
     any_box = True
     one_thread = PairsNetwork.one_thread
     size = 0
 
-    def __init__(self, near: float, cutoff: float, *, between: bool):
-        self._cutoffs, self.between = (near, cutoff), between
+    def __init__(self, near: float, cutoff: float, *, facets: bool):
+        self._near, self._cutoff, self.facets = near, cutoff, facets
 
     def of(
         self, positions: np.ndarray, box_length: float, diameter: float, device: torch.device
     ) -> Graph:
-        return self.graph(positions, box_length, diameter, device, between=self.between)
+        # A box too small for the cutoff is the same structure as several of it side by side.
+        copies = math.ceil(2 * self._cutoff * diameter / box_length)
+        if copies > 1:
+            positions, box_length = repeated(positions, box_length, copies), copies * box_length
+        lengths = (box_length, diameter)
+        return self.graph(positions, *lengths, self.pairs(positions, *lengths), device)
+
+    def pairs(self, positions: np.ndarray, box_length: float, diameter: float) -> Pairs:
+        """What takes most of the time of ``of`` if there are facets."""
+        cutoffs = (self._near, self._cutoff)
+        return find_pairs(positions, box_length, diameter, *cutoffs, facets=self.facets)
 
     def graph(
         self,
         positions: np.ndarray,
         box_length: float,
         diameter: float,
+        pairs: Pairs,
         device: torch.device,
-        *,
-        between: bool,
     ) -> Graph:
-        """As ``of``, with third particles or without."""
-        lengths = (box_length, diameter)
-        return build_graph(positions, *lengths, *self._cutoffs, device, between=between)
+        """As ``of``, from pairs that are known."""
+        return build_graph(positions, box_length, diameter, self._near, pairs, device)
 
     def at_once(self, device: torch.device) -> int:
         return 64
 
     def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
         return _PairInputs(self, data, device)
+
+
+def repeated(positions: np.ndarray, box_length: float, copies: int) -> np.ndarray:
+    """Structures [B, N, 3] in a box ``copies`` times as long: [B, N copies^3, 3]."""
+    shifts = box_length * np.indices((copies,) * 3).reshape(3, -1).T
+    return (np.asarray(positions)[:, :, None] + shifts).reshape(len(positions), -1, 3)
 
 
 def dense_descriptor(block: DenseNetwork) -> Descriptor:
@@ -197,42 +212,48 @@ class _DescriptorInputs(Inputs):
         return values.mean(axis=0), values.std(axis=0)
 
     def plan(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """``rows``; descriptors are invariant, so that nothing is augmented."""
-        return torch.from_numpy(rows)
+        """Descriptors [B, entries] float32; they are invariant, so that nothing is augmented."""
+        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
+        return self._values.index_select(0, chosen)
+
+    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[torch.Tensor]:
+        """Gathered at once: a step takes so little that gathering each batch would show."""
+        if parts:
+            values = self.plan(np.concatenate(parts), epoch)
+            yield from values.split([len(rows) for rows in parts])
 
     def place(self, plan: torch.Tensor) -> torch.Tensor:
-        """Descriptors [B, entries] float32."""
-        return self._values.index_select(0, plan.to(self._device, non_blocking=True))
+        """The same."""
+        return plan
 
 
 class _PairInputs(Inputs):
     """Pairs and wedges of the particles, found anew for each batch: faster than keeping them.
 
-    Third particles take longer to find: they are kept, 48 kB for each structure met so far at the
-    default cutoff and particle number.
+    Pairs with facets take longer to find: they are kept, some 8 kB for each structure met so far at
+    the default particle number.
     """
 
-    def __init__(self, pairs: Pairs, data: Labelled, device: torch.device):
-        self._pairs, self._data, self._device = pairs, data, device
-        self._between: dict[int, np.ndarray] = {}
+    def __init__(self, sees: PairGraphs, data: Labelled, device: torch.device):
+        self._sees, self._data, self._device = sees, data, device
+        self._kept: dict[int, Pairs] = {}
 
     def normalisation(self, rows: np.ndarray) -> None:
         """None: distances come in sphere diameters."""
 
     def plan(self, rows: np.ndarray, epoch: int | None) -> Graph:
         """Graph of the structures on the CPU; invariant, so that nothing is augmented."""
-        missing = self._pairs.between and not all(row in self._between for row in rows.tolist())
-        graph = self._pairs.graph(
-            self._data.positions[rows], *self._data.lengths, torch.device("cpu"), between=missing
-        )
-        if missing:
-            ends = np.cumsum(np.bincount(graph.structure, minlength=len(rows)))[:-1]
-            parts = np.split(graph.between.numpy(), ends)
-            self._between.update(zip(rows.tolist(), parts, strict=True))
-        elif self._pairs.between:
-            held = np.concatenate([self._between[row] for row in rows.tolist()])
-            graph = graph._replace(between=torch.from_numpy(held))
-        return graph
+        positions, lengths = self._data.positions[rows], self._data.lengths
+        if not self._sees.facets:
+            pairs = self._sees.pairs(positions, *lengths)
+        else:
+            new = [row for row in rows.tolist() if row not in self._kept]
+            if new:
+                unseen = self._data.positions[new]
+                found = separate(self._sees.pairs(unseen, *lengths), unseen.shape[:2])
+                self._kept.update(zip(new, found, strict=True))
+            pairs = join([self._kept[row] for row in rows.tolist()], positions.shape[1])
+        return self._sees.graph(positions, *lengths, pairs, torch.device("cpu"))
 
     def place(self, plan: Graph) -> Graph:
         """The graph on the device."""

@@ -6,13 +6,14 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
 
     sum_j g_ij (phi^a_i - phi^a_j + d_ij,a) = 0          Kirchhoff, unit field along axis a
     K_ab = sum_(i<j) g_ij (d_ij,a + phi^a_i - phi^a_j)(d_ij,b + phi^b_i - phi^b_j)
-    D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)
+    D*_ab = K_ab / (sum_i z_i + V z_0)
 
-with d_ij the minimum-image x_i - x_j, V the volume, k_0 and z_0 the solvent's share. Third
-particles between two of them take the current's way (``Graph.between``). The structure
-enters through distances and through d_ij alone, so that D*_ab is exactly invariant to translations
-and numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest
-cubic harmonics of d_ij, which no symmetry of the cube changes.
+with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's share. All that flows from
+one particle to another crosses the facet between their cells, so that g_ij is its area A_ij times
+what is learned (``morphion.surrogates.facets``), and pairs without one conduct nothing. The
+structure enters through distances, facets and d_ij alone, so that D*_ab is exactly invariant to
+translations and numberings. The lattice of the labels distinguishes directions: g_ij also sees the
+two lowest cubic harmonics of d_ij, which no symmetry of the cube changes.
 
 A label is one tensor, but the exact solution also knows the current between any two particles and
 the occupancy of each. Where a data set has them, a training begins with a loss on g_ij (d_ij,a +
@@ -21,7 +22,7 @@ pairs can meet all currents, and it ends with D*, the tensor and the occupancies
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
-from morphion.surrogates.pairs import BINS, Graph
+from morphion.surrogates.pairs import Graph
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -44,14 +45,15 @@ from morphion.surrogates.surroundings import (
     switch_off,
 )
 
-# Conductance falls with distance before anything is learned: e-fold each fifth of a diameter.
-_DECAY = 5.0
+# Conductance over area falls with distance before anything is learned: e-fold each fifth of a
+# diameter, as far as ligand shells may meet; beyond there is solvent alone.
+_DECAY, _SHELLS_END = 5.0, 1.8
 # A particle without any neighbour leaves the Laplacian singular; this share of its mean diagonal
 # lies far above rounding in float64 and far below any conductance that matters.
 _GROUND = 1e-9
-# k_0 of an untrained network conducts this share of what pairs do. They conduct through solvent as
-# well, in a way that depends on the structure; a larger share would take their part.
-_SOLVENT = 0.015
+# Of a structure without facets D* is what this leaves, not 0: it has a logarithm.
+_LEAST_CONDUCTIVITY = 1e-8
+_SMALL_FACET = 0.02  # square diameters; the network need not tell smaller ones apart
 
 
 class _Field(torch.autograd.Function):
@@ -135,11 +137,11 @@ class Flow(NamedTuple):
 class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
-    OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
+    OUTPUT = "D*_ab = K_ab / (sum_i z_i + V z_0)"
 
     def __init__(self, block: ResistorNetwork):
         super().__init__((), block.tensor_weight)
-        self._near, self._far = block.near, block.cutoff
+        self._near = block.near
         self._current_weight, self._current_share = block.current_weight, block.current_share
         self._occupancy_weight = block.occupancy_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
@@ -154,15 +156,15 @@ class Resistors(TensorNetwork):
         )
         self.pair = nn.Linear(block.radial, 1, bias=False)
         self.ends = Standardised(2 * channels)
-        self.between = Standardised(BINS)
-        self.far_hidden = nn.Linear(features + BINS + 2 * channels, neurons // 2)
+        self.facet = Standardised(2)
+        self.far_hidden = nn.Linear(features + 2 + 2 * channels, neurons // 2)
         self.far = nn.Linear(neurons // 2, 1)
         self.conductance = nn.Linear(neurons, 1)
         around = (block.rounds + 1) * channels
         self.around = Standardised(around)
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
-        self.solvent = nn.Parameter(torch.tensor([-9.0, -6.0]))  # ln k_0, ln z_0
+        self.solvent = nn.Parameter(torch.tensor(-6.0))  # ln z_0
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -175,21 +177,7 @@ class Resistors(TensorNetwork):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
-        self._match_solvent([inputs for _, inputs in batches])
         self.match_mean(batches, diffusivity)
-
-    def _match_solvent(self, batches: Sequence[Callable[[], Graph]]) -> None:
-        """Start from a k_0 that conducts a small share of what the pairs of a structure do."""
-        with torch.no_grad():
-            power, volume = 0.0, 0.0
-            for inputs in batches:
-                graph = inputs()
-                conductance, _ = self._conductance(graph, math.prod(graph.shape))
-                tensor = dissipation(graph, conductance, fields(graph, conductance))
-                power += float(tensor.diagonal(dim1=1, dim2=2).mean(1).sum())
-                volume += graph.volume * graph.shape[0]
-            if power > 0:
-                self.solvent[0] = math.log(_SOLVENT * power / volume)
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
@@ -203,9 +191,9 @@ class Resistors(TensorNetwork):
         power = dissipation(graph, conductance, field)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
         occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
-        k_0, z_0 = graph.volume * torch.exp(self.solvent)
-        unit = self.unit / (occupancy.sum(1) + z_0)
-        tensor = unit[:, None, None] * (power + k_0 * torch.eye(3, device=power.device))
+        unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
+        least = graph.volume * _LEAST_CONDUCTIVITY * torch.eye(3, device=power.device)
+        tensor = unit[:, None, None] * (power + least)
         current = (unit[graph.structure] * conductance)[:, None] * field
         return Flow(tensor, current, occupancy)
 
@@ -224,17 +212,16 @@ class Resistors(TensorNetwork):
 
     def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """g of all pairs [E], and what particles know of their surroundings [count, C]."""
-        distance = graph.distance[:, None]
+        distance, facet = graph.distance[:, None], graph.facet[:, None]
         features = pair_features(graph, self.centres)
         radial = features[:, : len(self.centres)]
-        switch = switch_off(distance / self._far)
-        message = switch * self.to_particle(features)
+        message = facet * self.to_particle(features)
         particle = gather_ends(message, graph.first, graph.second, count)
         ends = self.ends(both_ends(particle, graph.first, graph.second))
-        hidden = functional.silu(
-            self.far_hidden(torch.cat((features, self.between(graph.between), ends), 1))
-        )
-        logarithm = self.pair(radial) + self.far(hidden) - _DECAY * (distance - 1)
+        size = self.facet(torch.cat((facet, torch.log(facet + _SMALL_FACET)), 1))
+        hidden = functional.silu(self.far_hidden(torch.cat((features, size, ends), 1)))
+        logarithm = self.pair(radial) + self.far(hidden) - torch.log(distance)
+        logarithm = logarithm - _DECAY * (distance.clamp_max(_SHELLS_END) - 1)
         near, around = graph.near, [particle]
         near_switch = switch_off(distance[near] / self._near)
         near_features = features.index_select(0, near)
@@ -246,7 +233,7 @@ class Resistors(TensorNetwork):
             around.append(particle)
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
-        return (switch * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
+        return (facet * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
 
 
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Labels of all structures on the device, and those of a batch."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 
@@ -23,10 +25,19 @@ class TargetsOf:
 
     def __call__(self, rows: np.ndarray, progress: float) -> Targets:
         """Targets of the structures ``rows``, int64 [B], after a share of the training."""
-        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        held = (self._diffusivity, self._tensor)
-        diffusivity, tensor = (labels.index_select(0, chosen) for labels in held)
-        return Targets(diffusivity, tensor, self._flows(chosen), progress)
+        return next(self.parts([rows], [progress]))
+
+    def parts(self, parts: Sequence[np.ndarray], progress: Sequence[float]) -> Iterator[Targets]:
+        """Those of one batch after the other. Labels are gathered at once, so that it takes no
+        time in a step; currents, which are large, batch by batch."""
+        if not parts:
+            return
+        sizes = [len(rows) for rows in parts]
+        chosen = torch.from_numpy(np.concatenate(parts)).to(self._device, non_blocking=True)
+        held = (chosen, *(x.index_select(0, chosen) for x in (self._diffusivity, self._tensor)))
+        split = (labels.split(sizes) for labels in held)
+        for rows, diffusivity, tensor, share in zip(*split, progress, strict=True):
+            yield Targets(diffusivity, tensor, self._flows(rows), share)
 
     def _flows(self, chosen: torch.Tensor) -> Flows | None:
         if self._currents is None:
