@@ -193,7 +193,8 @@ def test_a_seed_gives_the_same_walk_and_another_a_different_one(morphion, by_han
         (("1.3   0.40", "1.3   0.30"), (), "radius"),
         (('0.0 2.0"', '0.0 3.0"'), (), "cub"),
         (("3\n", "5\n"), (), "5"),
-        (("", ""), ("--lattice", 8), "greater than or equal to 16"),
+        (("", ""), ("--lattice", 8), "--lattice: Input should be greater than or equal to 16"),
+        (("", ""), ("--relative-error", -1), "--relative-error: Input should be greater than 0"),
         (("", ""), ("--lattice", 2000), "the largest lattice that fits has"),
         (("", ""), ("--transport", "none.yaml"), "none.yaml: cannot be read"),
     ],
@@ -214,6 +215,16 @@ def test_one_wrong_file_among_many_stops_before_any_work(morphion, by_hand, tmp_
     )
     assert (code, out) == (2, "")
     assert "no.gsd: no such file" in err
+
+
+def test_all_files_that_are_no_structures_are_told_at_once(morphion, by_hand, tmp_path):
+    empty = tmp_path / "empty.xyz"
+    empty.write_text("")
+    code, out, err = morphion("predict", tmp_path / "no.gsd", by_hand, empty)
+    assert (code, out) == (2, "")
+    assert "2 of 3 files are no legal structures:" in err
+    assert "no.gsd: no such file" in err
+    assert "empty.xyz is empty" in err
 
 
 def test_a_generated_shard_is_inspected_and_exported(morphion, tmp_path):

@@ -212,12 +212,16 @@ def test_overlapping_spheres_are_refused(morphion, tmp_path, fresh):
     assert "overlap" in err
 
 
-def test_a_box_without_room_for_the_network_is_one_line_that_names_the_file(morphion, tmp_path):
-    write(tmp_path / "small.xyz", [[1.0, 1, 1], [3, 3, 3]], 4.0, 1.0)
-    code, out, err = morphion("predict", tmp_path / "small.xyz")
-    assert (code, out) == (2, "")
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert "small.xyz: the box edge is 4 sphere diameters" in line
+def test_a_small_box_is_that_of_several_of_it(morphion, tmp_path):
+    centres = np.array([[1.0, 1, 1], [3, 3, 3], [1, 3, 1.2], [3, 1, 2.9]])
+    images = 4.0 * np.indices((2, 2, 2)).reshape(3, -1).T
+    write(tmp_path / "small.xyz", centres, 4.0, 1.0)
+    write(tmp_path / "large.xyz", (centres[:, None] + images).reshape(-1, 3), 8.0, 1.0)
+    code, out, _ = morphion("predict", tmp_path / "small.xyz", tmp_path / "large.xyz", "--json")
+    assert code == 0
+    small, large = json.loads(out)
+    assert small["diffusivity"] == pytest.approx(large["diffusivity"], rel=1e-5)
+    assert not small["in_domain"]
 
 
 def test_inspect_describes_the_shipped_network(morphion):

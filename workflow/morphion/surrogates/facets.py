@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 _CORNERS = 64  # room for a polygon: each of the particles around can add one
+_ALL, _NONE = -2, -1
 
 
 @njit(cache=True, error_model="numpy")
@@ -30,53 +31,76 @@ def sort_around(apart, i, cutoff, order):
 
 @njit(cache=True, error_model="numpy")
 def room_for_polygons():
-    """Room for two polygons, [2, corners, 2]."""
-    return np.empty((2, _CORNERS, 2))
+    """Coordinates u and v of the corners of two polygons, and a number to each; [5, corners]."""
+    return np.empty((5, _CORNERS))
 
 
 @njit(cache=True, error_model="numpy")
-def facet_area(away, apart, order, j, reach, polygons):
+def facet_area(away, apart, order, j, reach, room):
     """Area of the facet between particles i and j, within ``reach`` of both.
 
     ``away`` [N, 3] and ``apart`` [N] are x_k - x_i of all particles and their lengths; ``order``
-    are those closer than 2 ``reach`` to i, nearest first; ``polygons`` is room for the work.
+    are those closer than 2 ``reach`` to i, nearest first; ``room`` is for the work.
     """
     d = apart[j]
     square = reach * reach - d * d / 4  # of the radius of the disc that a facet can fill
     if square <= 0:
         return 0.0
-    normal, first, second = _frame(away[j, 0] / d, away[j, 1] / d, away[j, 2] / d)
+    normal = away[j, 0] / d, away[j, 1] / d, away[j, 2] / d
+    sharpest = _sharpest(away, apart, order, j, normal, square)
+    if sharpest == _ALL:
+        return 0.0
+    first, second = _across(normal)
+    size, widest, now = _square(room, np.sqrt(square)), 2 * square, 0
+    # The particle that cuts off most comes first: then most of the others cut off nothing.
+    for turn in range(-1, len(order)):
+        k = sharpest if turn < 0 else order[turn]
+        if turn >= 0:
+            if apart[k] ** 2 >= 4 * min(widest, square) + d * d:
+                break
+            if k in (j, sharpest):
+                continue
+        elif k < 0:
+            continue
+        # Points u, v of the plane with a u + b v > c are nearer to k than to i and j.
+        x, y, z = away[k, 0], away[k, 1], away[k, 2]
+        along = x * normal[0] + y * normal[1] + z * normal[2]
+        c = (apart[k] ** 2 - d * along) / 2
+        if c > 0 and c * c >= widest * (apart[k] ** 2 - along * along):
+            continue
+        a = x * first[0] + y * first[1] + z * first[2]
+        b = x * second[0] + y * second[1] + z * second[2]
+        kept, largest = _clip(room, now, size, a, b, c)
+        if kept < 3:
+            return 0.0
+        if largest >= 0:
+            size, widest, now = kept, largest, 1 - now
+    return max(_within_disc(room[2 * now], room[2 * now + 1], size, square), 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _sharpest(away, apart, order, j, normal, square):
+    """The particle whose bisector passes the middle of the disc nearest, or leaves most of it out;
+    ``_ALL`` if one leaves nothing, ``_NONE`` if none is nearer than j."""
+    d, least, found = apart[j], np.inf, _NONE
     for k in order:
         if apart[k] >= d:
             break
         along = away[k, 0] * normal[0] + away[k, 1] * normal[1] + away[k, 2] * normal[2]
         c = (apart[k] ** 2 - d * along) / 2
-        if c < 0 and c * c >= square * (apart[k] ** 2 - along * along):
-            return 0.0  # all of the disc is nearer to k: so it is for most pairs
-    now, then = polygons[0], polygons[1]
-    size, farthest = _square(now, np.sqrt(square)), reach
-    for k in order:
-        if apart[k] >= 2 * farthest:
-            break
-        if k == j:
-            continue
-        # Points u, v of the plane with a u + b v > c are nearer to k than to i and j.
-        x, y, z = away[k, 0], away[k, 1], away[k, 2]
-        a = x * first[0] + y * first[1] + z * first[2]
-        b = x * second[0] + y * second[1] + z * second[2]
-        c = (apart[k] ** 2 - d * (x * normal[0] + y * normal[1] + z * normal[2])) / 2
-        size, widest = _clip(now, size, a, b, c, then)
-        if widest >= 0:
-            now, then = then, now
-            if size < 3:
-                return 0.0
-            farthest = min(reach, np.sqrt(widest + d * d / 4))
-    return max(_within_disc(now, size, square), 0.0)
+        across = apart[k] ** 2 - along * along
+        if c < 0 and c * c >= square * across:
+            return _ALL
+        side = c * abs(c) / across
+        if side < least:
+            least, found = side, k
+    return found
 
 
 @njit(cache=True, error_model="numpy")
-def _frame(x, y, z):
-    """A unit vector and two normal to it and to each other."""
+def _across(normal):
+    """Two unit vectors normal to one and to each other."""
+    x, y, z = normal
     if abs(x) <= abs(y) and abs(x) <= abs(z):
         a, b, c = 0.0, z, -y
     elif abs(y) <= abs(z):
@@ -85,68 +109,66 @@ def _frame(x, y, z):
         a, b, c = y, -x, 0.0
     length = np.sqrt(a * a + b * b + c * c)
     a, b, c = a / length, b / length, c / length
-    return (x, y, z), (a, b, c), (y * c - z * b, z * a - x * c, x * b - y * a)
+    return (a, b, c), (y * c - z * b, z * a - x * c, x * b - y * a)
 
 
 @njit(cache=True, error_model="numpy")
-def _square(polygon, half):
-    """Make the polygon a square around 0; returns the number of its corners."""
+def _square(room, half):
+    """Make the first polygon a square around 0; returns the number of its corners."""
     for corner in range(4):
-        polygon[corner, 0] = half if corner in (1, 2) else -half
-        polygon[corner, 1] = half if corner in (2, 3) else -half
+        room[0, corner] = half if corner in (1, 2) else -half
+        room[1, corner] = half if corner in (2, 3) else -half
     return 4
 
 
 @njit(cache=True, error_model="numpy")
-def _clip(polygon, size, a, b, c, out):
-    """Write the part with a u + b v <= c of a convex polygon of ``size`` corners to ``out``.
+def _clip(room, now, size, a, b, c):
+    """Write the part with a u + b v <= c of the convex polygon ``now`` to the other one.
 
     Returns its corners and the largest square of their distances to 0; -1 for that and nothing
     written if nothing is cut off.
     """
-    most = -np.inf
+    u, v, over = 2 * now, 2 * now + 1, 4
+    to_u, to_v = 2 - 2 * now, 3 - 2 * now
+    cuts = False
     for corner in range(size):
-        most = max(most, a * polygon[corner, 0] + b * polygon[corner, 1])
-    if most <= c:
+        room[over, corner] = a * room[u, corner] + b * room[v, corner] - c
+        cuts |= room[over, corner] > 0
+    if not cuts:
         return size, -1.0
-    count, widest = 0, 0.0
-    u, v = polygon[size - 1]
-    over = a * u + b * v - c
+    count, largest = 0, 0.0
+    last_u, last_v, before = room[u, size - 1], room[v, size - 1], room[over, size - 1]
     for corner in range(size):
-        next_u, next_v = polygon[corner]
-        next_over = a * next_u + b * next_v - c
-        if (over < 0) != (next_over < 0):
-            share = over / (over - next_over)
-            out[count, 0] = u + share * (next_u - u)
-            out[count, 1] = v + share * (next_v - v)
-            widest = max(widest, out[count, 0] ** 2 + out[count, 1] ** 2)
-            count += 1
-        if next_over < 0:
-            out[count, 0], out[count, 1] = next_u, next_v
-            widest = max(widest, next_u**2 + next_v**2)
-            count += 1
-        u, v, over = next_u, next_v, next_over
-    return count, widest
+        # Without a branch, which would be foreseen wrongly half the time.
+        this_u, this_v, at = room[u, corner], room[v, corner], room[over, corner]
+        inside = at < 0
+        crossed = (before < 0) != inside
+        share = before / (before - at if crossed else 1.0)
+        cut_u, cut_v = last_u + share * (this_u - last_u), last_v + share * (this_v - last_v)
+        room[to_u, count], room[to_v, count] = cut_u, cut_v
+        largest = max(largest, cut_u * cut_u + cut_v * cut_v if crossed else 0.0)
+        count += crossed
+        room[to_u, count], room[to_v, count] = this_u, this_v
+        largest = max(largest, this_u * this_u + this_v * this_v if inside else 0.0)
+        count += inside
+        last_u, last_v, before = this_u, this_v, at
+    return count, largest
 
 
 @njit(cache=True, error_model="numpy")
-def _within_disc(polygon, size, square):
+def _within_disc(u, v, size, square):
     """Area of the part of a polygon within a disc around 0, ``square`` of whose radius is given."""
-    area, inside = 0.0, True
-    u, v = polygon[size - 1]
+    area, inside, last = 0.0, True, size - 1
     for corner in range(size):
-        next_u, next_v = polygon[corner]
-        area += u * next_v - v * next_u
-        inside &= next_u**2 + next_v**2 <= square
-        u, v = next_u, next_v
+        area += u[last] * v[corner] - v[last] * u[corner]
+        inside &= u[corner] ** 2 + v[corner] ** 2 <= square
+        last = corner
     if inside:
         return area / 2
     area = 0.0
-    u, v = polygon[size - 1]
     for corner in range(size):
-        next_u, next_v = polygon[corner]
-        area += _within_sector(u, v, next_u, next_v, square)
-        u, v = next_u, next_v
+        area += _within_sector(u[last], v[last], u[corner], v[corner], square)
+        last = corner
     return area
 
 

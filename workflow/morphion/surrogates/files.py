@@ -43,9 +43,9 @@ def predict_files(
     not sound or is not defined for the sphere-to-box ratio of a file.
     """
     meant = transport_record(CoverageShell() if transport is None else transport)
+    structures = read_structures(paths)
     surrogate = Surrogate.load(shipped_model() if model is None else model, device)
     elsewhere = transport_reasons(meant, surrogate.description.transport)
-    structures = read_structures(paths)
     return [_predict(structure, surrogate, elsewhere) for structure in structures]
 
 

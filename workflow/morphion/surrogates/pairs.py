@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 
 from morphion.errors import SurrogateError
 from morphion.surrogates.facets import facet_area, room_for_polygons, sort_around
+
+_LEAST_FACET = 1e-9  # square diameters; less is rounding
 
 
 class Pairs(NamedTuple):
@@ -141,38 +143,54 @@ def build_graph(
     return Graph(*tensors, volume=box**3, shape=np.shape(positions)[:2]).to(device)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, parallel=True)
 def _pairs(positions, box, near, far, facets):
     """Structure, first and second particle, and facet [E] of all pairs."""
     structures, particles, _ = positions.shape
-    room = structures * particles * (particles - 1) // 2
-    structure, facet = np.empty(room, np.int64), np.empty(room, np.float32)
-    first, second = np.empty(room, np.int64), np.empty(room, np.int64)
+    count = np.zeros(structures * particles, np.int64)
+    partner = np.empty((structures * particles, particles), np.int32)
+    areas = np.empty((structures * particles, particles), np.float32)
+    for one in prange(structures * particles):
+        centres, i = positions[one // particles], one % particles
+        to = partner[one], areas[one]
+        count[one] = _pairs_of(centres, i, box, near, far, facets, to)
+    total = count.sum()
+    structure, facet = np.empty(total, np.int64), np.empty(total, np.float32)
+    first, second = np.empty(total, np.int64), np.empty(total, np.int64)
+    at = 0
+    for one in range(structures * particles):
+        for place in range(count[one]):
+            structure[at], facet[at] = one // particles, areas[one, place]
+            first[at], second[at] = one, one // particles * particles + partner[one, place]
+            at += 1
+    return structure, first, second, facet
+
+
+@njit(cache=True)
+def _pairs_of(centres, i, box, near, far, facets, to):
+    """Write the particles behind i that it meets, and its facets with them, ``to`` these two
+    arrays; returns how many there are."""
+    partner, areas = to
+    particles = len(centres)
     away, apart = np.empty((particles, 3)), np.empty(particles)
-    order, polygons = np.empty(particles, np.int64), room_for_polygons()
+    # Facets take all distances, pairs alone those to particles behind i.
+    _measure(centres, i, 0 if facets else i + 1, box, away, apart)
+    order, room = np.empty(particles, np.int64), room_for_polygons()
+    around = sort_around(apart, i, far, order) if facets else 0
     count = 0
-    for b in range(structures):
-        for i in range(particles):
-            # Facets take all distances, pairs alone those to particles behind i.
-            _measure(positions[b], i, 0 if facets else i + 1, box, away, apart)
-            around = sort_around(apart, i, far, order) if facets else 0
-            for j in range(i + 1, particles):
-                if apart[j] >= far:
-                    continue
+    for j in range(i + 1, particles):
+        if apart[j] >= far:
+            continue
+        area = 0.0
+        if facets:
+            area = facet_area(away, apart, order[:around], j, far / 2, room)
+            if area < _LEAST_FACET:
                 area = 0.0
-                if facets:
-                    area = facet_area(away, apart, order[:around], j, far / 2, polygons)
-                    if area == 0 and apart[j] >= near:
-                        continue
-                structure[count], facet[count] = b, area
-                first[count], second[count] = b * particles + i, b * particles + j
-                count += 1
-    return (
-        structure[:count].copy(),
-        first[:count].copy(),
-        second[:count].copy(),
-        facet[:count].copy(),
-    )
+                if apart[j] >= near:
+                    continue
+        partner[count], areas[count] = j, area
+        count += 1
+    return count
 
 
 @njit(cache=True)

@@ -78,9 +78,8 @@ class Surrogate:
         """D* and its spread, float64 [B], of structures ``positions`` [B, N, 3] in voxels.
 
         Any number of particles is accepted. Raises SurrogateError for another box or diameter
-        than the network was trained on, or positions that are not finite; one whose
-        representation has ``any_box`` takes each that has room for its cutoff. Raises it as well
-        for a prediction that is not finite.
+        than the network was trained on, but for one whose representation has ``any_box``; for
+        positions that are not finite, and for a prediction that is not.
         """
         network = self._model
         prediction, disagreement = self._read(

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -199,11 +200,20 @@ class _ImageInputs(Inputs):
         return images.to(memory_format=self._format)
 
 
+class _Part(NamedTuple):
+    """Entries ``start`` to ``end`` of the structures ``order``, int64."""
+
+    order: torch.Tensor
+    start: int
+    end: int
+
+
 class _DescriptorInputs(Inputs):
     """Descriptors of all structures, held on the device."""
 
     def __init__(self, descriptor: Descriptor, data: Labelled, device: torch.device):
         self._values = descriptor.of(data.positions, *data.lengths, device)
+        self._order, self._ordered = None, self._values[:0]
         self._device = device
 
     def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -211,20 +221,25 @@ class _DescriptorInputs(Inputs):
         values = self._values[torch.from_numpy(rows)].double().cpu().numpy()
         return values.mean(axis=0), values.std(axis=0)
 
-    def plan(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
-        """Descriptors [B, entries] float32; they are invariant, so that nothing is augmented."""
-        chosen = torch.from_numpy(rows).to(self._device, non_blocking=True)
-        return self._values.index_select(0, chosen)
+    def plan(self, rows: np.ndarray, epoch: int | None) -> _Part:
+        """``rows``; descriptors are invariant, so that nothing is augmented."""
+        return _Part(torch.from_numpy(rows), 0, len(rows))
 
-    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[torch.Tensor]:
-        """Gathered at once: a step takes so little that gathering each batch would show."""
-        if parts:
-            values = self.plan(np.concatenate(parts), epoch)
-            yield from values.split([len(rows) for rows in parts])
+    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[_Part]:
+        """Parts of one gathering: a step takes so little that gathering each batch would show."""
+        order = torch.from_numpy(np.concatenate(parts)) if parts else None
+        start = 0
+        for rows in parts:
+            yield _Part(order, start, start + len(rows))
+            start += len(rows)
 
-    def place(self, plan: torch.Tensor) -> torch.Tensor:
-        """The same."""
-        return plan
+    def place(self, plan: _Part) -> torch.Tensor:
+        """Descriptors [B, entries] float32."""
+        order, start, end = plan
+        if order is not self._order:
+            chosen = order.to(self._device, non_blocking=True)
+            self._order, self._ordered = order, self._values.index_select(0, chosen)
+        return self._ordered[start:end]
 
 
 class _PairInputs(Inputs):
