@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from numba import get_num_threads, set_num_threads
 
 from morphion.surrogates.ahead import one_ahead
 
@@ -59,3 +60,13 @@ def test_what_making_raises_asking_raises():
         assert next(items) == 0
         with pytest.raises(ValueError, match="item 1"):
             next(items)
+
+
+def test_the_thread_uses_as_many_threads_as_its_maker():
+    before = get_num_threads()
+    set_num_threads(1)
+    try:
+        with one_ahead((get_num_threads() for _ in range(2)), True) as items:
+            assert list(items) == [1, 1]
+    finally:
+        set_num_threads(before)

@@ -1,12 +1,13 @@
 """Facets between particles: known areas, quadrature, and what freud finds."""
 
 import freud
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphion.surrogates.pairs import find_pairs
+from morphion.surrogates.pairs import find_pairs, join, separate
 
 NEAR = 1.2
 
@@ -143,3 +144,50 @@ def test_areas_vanish_without_a_jump():
         assert before is None or area <= before + 1e-9
         before = area
     assert before == 0
+
+
+def test_a_ring_of_many_particles_leaves_a_polygon_of_as_many_corners():
+    """Overlapping ones, which no file may hold: whatever is given, memory stays whole."""
+    angle = 2 * np.pi * np.arange(100) / 100
+    ring = np.stack((np.full(100, 0.75), 1.2 * np.cos(angle), 1.2 * np.sin(angle)), 1)
+    found = areas([[0, 0, 0], [1.5, 0, 0], *ring], 20.0, 3.0)
+    inner = (1.2**2 - 0.75**2) / (2 * 1.2)  # of the circle that 100 chords touch
+    assert found[0, 1] == pytest.approx(100 * inner**2 * np.tan(np.pi / 100), rel=1e-6)
+
+
+def test_a_facet_is_the_same_from_either_end_and_with_any_number_of_threads():
+    positions = random_structure(7, 60, 7.0)
+    order = np.random.default_rng(0).permutation(60)
+    found, turned = areas(positions, 7.0, 3.4), areas(positions[order], 7.0, 3.4)
+    for (i, j), area in turned.items():
+        pair = tuple(sorted((int(order[i]), int(order[j]))))
+        assert found.pop(pair) == pytest.approx(area, abs=1e-6)
+    assert not found
+    lengths = positions[None], 7.0, 1.0, NEAR, 3.4
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = find_pairs(*lengths, facets=True)
+    finally:
+        numba.set_num_threads(threads)
+    for a, b in zip(one, find_pairs(*lengths, facets=True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_near_pairs_are_kept_without_a_facet_and_far_ones_are_not():
+    between = [[0, 0, 0], [1.1, 0, 0], [0.55, 0, 0]]
+    assert areas(between, 20.0, 3.0)[0, 1] == 0
+    apart = [[0, 0, 0], [2.2, 0, 0], [1.1, 0, 0]]
+    assert (0, 1) not in areas(apart, 20.0, 3.0)
+
+
+def test_pairs_of_structures_are_separated_and_joined():
+    lonely = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0]], dtype=float)
+    met = np.array([[0, 0, 0], [1, 0, 0], [0, 1.5, 0]], dtype=float)
+    whole = np.stack((met, lonely, met + 0.25))
+    pairs = find_pairs(whole, 20.0, 1.0, NEAR, 3.0, facets=True)
+    kept = separate(pairs, whole.shape[:2])
+    assert [len(part.first) for part in kept] == [3, 0, 3]
+    for a, b in zip(join(kept, 3), pairs, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype

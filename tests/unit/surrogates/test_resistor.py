@@ -240,6 +240,9 @@ def test_particles_that_do_not_meet_leave_the_solvent(network):
     found = tensors(network, [[[2.0, 2, 2], [14, 14, 14]]])[0]
     np.testing.assert_allclose(found, found[0, 0] * np.eye(3))
     assert found[0, 0] > 0
+    with torch.inference_mode():
+        alone = without_solvent()(graph_of([[[2.0, 2, 2], [14, 14, 14]]])).double().numpy()[0]
+    assert 0 < alone[0, 0] < 1e-8
 
 
 def test_a_training_in_a_box_without_room_for_the_cutoff_is_refused(network):
@@ -256,6 +259,45 @@ def test_a_box_too_small_for_the_cutoff_is_taken_several_times(network):
         found = network(sees.of(positions, 15.0, DIAMETER, CPU)).numpy()
     expected = tensors(network, repeated, box=30.0)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("copies", range(1, 8))
+def test_a_box_of_just_the_cutoffs_has_room_for_them(network, copies):
+    sees = representation(networks()["resistor"], 25)
+    for diameter in np.linspace(0.1, 9, 50):
+        sees.of(np.zeros((1, 1, 3)), 4.4 * diameter / copies, diameter, CPU)
+
+
+def without_solvent():
+    model = build(networks()["resistor"].model_copy(update={"solvent": False}), 25)
+    model.initialise(torch.Generator().manual_seed(3))
+    return model
+
+
+LONELY = np.array([[[2.0, 2, 2], [14, 14, 14]]])
+
+
+def test_of_a_structure_without_a_way_through_nothing_is_learned():
+    conducting = np.random.default_rng(1).uniform(0, BOX, (4, 60, 3))
+    few = [(np.arange(4), lambda: graph_of(conducting))] * 30
+    units = []
+    for batches in (few, [*few, (np.array([4]), lambda: graph_of(LONELY))]):
+        model = without_solvent()
+        model.calibrate(batches, np.full(5, 0.4))
+        units.append(float(model.unit))
+    assert units[0] == units[1]
+    label = 0.4 * torch.eye(3)[None]
+    mean = label.diagonal(dim1=1, dim2=2).mean(1)
+    model.errors(model(graph_of(LONELY)), mean, label).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
+def test_many_structures_without_a_way_through_are_refused_with_what_would_help():
+    batches = [(np.arange(8), lambda: graph_of(make_positions(8)))]
+    with pytest.raises(SurrogateError, match=r"50 % .*raise cutoff, or set solvent: true"):
+        without_solvent().calibrate(batches, np.full(8, 0.4))
 
 
 def test_the_loss_vanishes_at_the_labels_alone(network):

@@ -7,7 +7,7 @@ import numpy as np
 
 from morphion.config.geometry import Geometry
 from morphion.errors import StructureError
-from morphion.structures.files import read_structure
+from morphion.structures.files import read_structure_files
 
 _EQUAL = 1e-4  # relative; files may hold float32 or few digits
 
@@ -19,8 +19,7 @@ def read_starts(paths: Sequence[Path], geometry: Geometry) -> np.ndarray:
     the diameter relative to the box differs from the run's.
     """
     starts = []
-    for path in paths:
-        structure = read_structure(path)
+    for path, structure in zip(paths, read_structure_files(paths), strict=True):
         scale = geometry.box_length / structure.box_length
         diameter, count = structure.diameter * scale, len(structure.positions)
         if count != geometry.particles:

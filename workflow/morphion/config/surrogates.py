@@ -214,6 +214,11 @@ class ResistorNetwork(PairsNetwork):
     cutoff: float = Field(
         3.9, gt=1, description="distance beyond which no current flows, sphere diameters"
     )
+    solvent: bool = Field(
+        False,
+        description="whether a share of the solvent conducts beside the pairs; for structures "
+        "without a way through within the cutoff, and worse where all have one",
+    )
     near: float = Field(
         1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"
     )

@@ -12,7 +12,7 @@ from morphion.gpu import CudaDevice
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
-from morphion.structures.files import StructureFile, read_structures
+from morphion.structures.files import StructureFile, read_structure_files
 from morphion.transport.table import read_table
 
 
@@ -29,7 +29,7 @@ def label_files(
     ``seed`` and its own lattice only: random numbers are the same for every file. Raises
     ConfigError if the lattice of a control variate is too coarse for the shells of a file.
     """
-    structures = read_structures(paths)
+    structures = read_structure_files(paths)
     for structure in structures:
         try:
             labels.require_shell(transport, structure.box_length, structure.diameter)

@@ -78,7 +78,7 @@ def read_structure(path: str | os.PathLike) -> StructureFile:
     return StructureFile(path, wrap(positions, box_length), box_length, diameter)
 
 
-def read_structures(paths: Sequence[str | os.PathLike]) -> list[StructureFile]:
+def read_structure_files(paths: Sequence[str | os.PathLike]) -> list[StructureFile]:
     """The structures of several files; see ``read_structure``.
 
     All are read before any is refused: StructureError then tells what is wrong with each of them.

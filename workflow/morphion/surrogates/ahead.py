@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from numba import get_num_threads, set_num_threads
+
 Item = TypeVar("Item")
 
 
@@ -18,7 +20,9 @@ def one_ahead(items: Iterable[Item], beside: bool) -> Iterator[Iterator[Item]]:
     if not beside:
         yield iter(items)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
+    # Threads of compiled loops are each Python thread's own number: by default all there are.
+    how_many = {"initializer": set_num_threads, "initargs": (get_num_threads(),)}
+    with ThreadPoolExecutor(1, thread_name_prefix="next-batch", **how_many) as thread:
         yield _ahead(iter(items), thread)
 
 

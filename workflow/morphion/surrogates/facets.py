@@ -7,14 +7,79 @@ particles closer than twice that alone, and shrinks to nothing as two of them pa
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
-_CORNERS = 64  # room for a polygon: each of the particles around can add one
+_LEAST = 1e-9  # square diameters; a smaller facet is rounding
 _ALL, _NONE = -2, -1
 
 
+@njit(cache=True, nogil=True, parallel=True)
+def meeting_pairs(positions, box, near, far, facets):
+    """Structure, first and second particle, and facet [E] of all pairs of structures [B, N, 3].
+
+    A pair is closer than ``far``, and if ``facets`` are asked for has one or is closer than
+    ``near``. In this file with all it calls: Numba's cache does not see a change in another.
+    """
+    structures, particles, _ = positions.shape
+    count = np.zeros(structures * particles, np.int64)
+    partner = np.empty((structures * particles, particles), np.int32)
+    areas = np.empty((structures * particles, particles), np.float32)
+    for one in prange(structures * particles):
+        centres, i = positions[one // particles], one % particles
+        count[one] = _pairs_of(centres, i, box, near, far, facets, partner[one], areas[one])
+    total = count.sum()
+    structure, facet = np.empty(total, np.int64), np.empty(total, np.float32)
+    first, second = np.empty(total, np.int64), np.empty(total, np.int64)
+    at = 0
+    for one in range(structures * particles):
+        for place in range(count[one]):
+            structure[at], facet[at] = one // particles, areas[one, place]
+            first[at], second[at] = one, one // particles * particles + partner[one, place]
+            at += 1
+    return structure, first, second, facet
+
+
+@njit(cache=True)
+def _pairs_of(centres, i, box, near, far, facets, partner, areas):
+    """Fill the particles behind i that it meets, and the facets with them; returns how many."""
+    particles = len(centres)
+    away, apart = np.empty((particles, 3)), np.empty(particles)
+    # Facets take all distances, pairs alone those to particles behind i.
+    _measure(centres, i, 0 if facets else i + 1, box, away, apart)
+    order = np.empty(particles, np.int64)
+    around = _sort_around(apart, i, far, order) if facets else 0
+    room = _room_for_polygons(around)
+    count = 0
+    for j in range(i + 1, particles):
+        if apart[j] >= far:
+            continue
+        area = 0.0
+        if facets:
+            area = _facet_area(away, apart, order[:around], j, far / 2, room)
+            if area < _LEAST:
+                area = 0.0
+                if apart[j] >= near:
+                    continue
+        partner[count], areas[count] = j, area
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def _measure(centres, i, start, box, away, apart):
+    """Fill minimum-image x_k - x_i, ``away[k]``, and their lengths, for k from ``start`` on."""
+    for k in range(start, len(centres)):
+        square = 0.0
+        for axis in range(3):
+            d = centres[k, axis] - centres[i, axis]
+            d -= box * np.rint(d / box)
+            away[k, axis] = d
+            square += d * d
+        apart[k] = np.sqrt(square)
+
+
 @njit(cache=True, error_model="numpy")
-def sort_around(apart, i, cutoff, order):
+def _sort_around(apart, i, cutoff, order):
     """Fill ``order`` [N] with the particles closer than ``cutoff`` to i, nearest first, by their
     distances ``apart`` [N]; returns how many there are."""
     count = 0
@@ -30,13 +95,16 @@ def sort_around(apart, i, cutoff, order):
 
 
 @njit(cache=True, error_model="numpy")
-def room_for_polygons():
-    """Coordinates u and v of the corners of two polygons, and a number to each; [5, corners]."""
-    return np.empty((5, _CORNERS))
+def _room_for_polygons(around):
+    """Coordinates u and v of the corners of two polygons, and a number to each; [5, corners].
+
+    Each of the particles around can add a corner to the first four.
+    """
+    return np.empty((5, around + 6))
 
 
 @njit(cache=True, error_model="numpy")
-def facet_area(away, apart, order, j, reach, room):
+def _facet_area(away, apart, order, j, reach, room):
     """Area of the facet between particles i and j, within ``reach`` of both.
 
     ``away`` [N, 3] and ``apart`` [N] are x_k - x_i of all particles and their lengths; ``order``
@@ -55,12 +123,9 @@ def facet_area(away, apart, order, j, reach, room):
     # The particle that cuts off most comes first: then most of the others cut off nothing.
     for turn in range(-1, len(order)):
         k = sharpest if turn < 0 else order[turn]
-        if turn >= 0:
-            if apart[k] ** 2 >= 4 * min(widest, square) + d * d:
-                break
-            if k in (j, sharpest):
-                continue
-        elif k < 0:
+        if turn >= 0 and apart[k] ** 2 >= 4 * min(widest, square) + d * d:
+            break
+        if k in (j, _NONE) or (turn >= 0 and k == sharpest):
             continue
         # Points u, v of the plane with a u + b v > c are nearer to k than to i and j.
         x, y, z = away[k, 0], away[k, 1], away[k, 2]
@@ -88,7 +153,7 @@ def _sharpest(away, apart, order, j, normal, square):
             break
         along = away[k, 0] * normal[0] + away[k, 1] * normal[1] + away[k, 2] * normal[2]
         c = (apart[k] ** 2 - d * along) / 2
-        across = apart[k] ** 2 - along * along
+        across = max(apart[k] ** 2 - along * along, 0.0)
         if c < 0 and c * c >= square * across:
             return _ALL
         side = c * abs(c) / across

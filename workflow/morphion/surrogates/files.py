@@ -7,7 +7,7 @@ from typing import Any
 
 from morphion.config.transport import CoverageShell, Transport
 from morphion.errors import MorphionError, SurrogateError
-from morphion.structures.files import StructureFile, read_structures
+from morphion.structures.files import StructureFile, read_structure_files
 from morphion.surrogates.domain import describe, domain_reasons, transport_reasons
 from morphion.surrogates.predict import Surrogate
 from morphion.surrogates.shipped import shipped_model
@@ -43,7 +43,7 @@ def predict_files(
     not sound or is not defined for the sphere-to-box ratio of a file.
     """
     meant = transport_record(CoverageShell() if transport is None else transport)
-    structures = read_structures(paths)
+    structures = read_structure_files(paths)
     surrogate = Surrogate.load(shipped_model() if model is None else model, device)
     elsewhere = transport_reasons(meant, surrogate.description.transport)
     return [_predict(structure, surrogate, elsewhere) for structure in structures]

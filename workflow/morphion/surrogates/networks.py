@@ -141,10 +141,12 @@ class Surrogate3D(nn.Module):
 class TensorNetwork(Surrogate3D):
     """A network whose output is the tensor D*_ab, float32 [B, 3, 3].
 
-    ``tensor_weight`` is the weight of the tensor's elements in the loss beside their mean.
+    ``tensor_weight`` is the weight of the tensor's elements in the loss beside their mean. Nothing
+    is learned of outputs below ``least_output``.
     """
 
     has_tensor = True
+    least_output = 0.0
 
     def __init__(self, input_shape: tuple[int, ...], tensor_weight: float):
         super().__init__(input_shape)
@@ -152,13 +154,20 @@ class TensorNetwork(Surrogate3D):
         self.register_buffer("unit", torch.ones(()))
 
     def match_mean(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
-        """Scale ``unit``, a factor of the output, until the mean of ln D* is that of the labels."""
+        """Scale ``unit``, a factor of the output, until the mean of ln D* is that of the labels.
+
+        Of structures that ``conducting`` lets count.
+        """
         with torch.no_grad():
-            ratios = [
-                np.log(diffusivity[rows] / self.diffusivity(self(inputs())).double().cpu().numpy())
-                for rows, inputs in batches
-            ]
-            self.unit.mul_(float(np.exp(np.mean(np.concatenate(ratios)))))
+            parts = [self.diffusivity(self(inputs())) for _, inputs in batches]
+        found = torch.cat(parts).double().cpu().numpy()
+        labels = np.concatenate([diffusivity[rows] for rows, _ in batches])
+        count = self.conducting(found)
+        self.unit.mul_(float(np.exp(np.mean(np.log(labels / found)[count]))))
+
+    def conducting(self, found: np.ndarray) -> np.ndarray:
+        """Whether the untrained network sees a way through structures of this D* [S]."""
+        return np.ones(len(found), dtype=bool)
 
     def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
         return output.diagonal(dim1=1, dim2=2).mean(1)
@@ -171,10 +180,12 @@ class TensorNetwork(Surrogate3D):
         Diagonal elements count by their logarithms, the others over the root of the two diagonal
         elements of their row and column.
         """
-        mean = (torch.log(self.diffusivity(output)) - torch.log(diffusivity)).square()
+        found = self.diffusivity(output).clamp_min(self.least_output)
+        mean = (torch.log(found) - torch.log(diffusivity)).square()
         # An element that a walk found to be 0 has no logarithm.
         size = tensor.diagonal(dim1=1, dim2=2).clamp_min(1e-6)
-        diagonal = torch.log(output.diagonal(dim1=1, dim2=2)) - torch.log(size)
+        along = output.diagonal(dim1=1, dim2=2).clamp_min(self.least_output)
+        diagonal = torch.log(along) - torch.log(size)
         norm = torch.sqrt(size[:, :, None] * size[:, None, :])
         rows, columns = torch.triu_indices(3, 3, 1)
         mixed = ((output - tensor) / norm)[:, rows, columns]

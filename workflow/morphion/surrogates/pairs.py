@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 
 from morphion.errors import SurrogateError
-from morphion.surrogates.facets import facet_area, room_for_polygons, sort_around
-
-_LEAST_FACET = 1e-9  # square diameters; less is rounding
+from morphion.surrogates.facets import meeting_pairs
 
 
 class Pairs(NamedTuple):
@@ -83,26 +81,32 @@ def find_pairs(
             f"{far:g} needs at least {2 * far:g}, or two particles would meet twice"
         )
     positions = np.asarray(positions, dtype=np.float64) / diameter
-    found = Pairs(*_pairs(positions, box, near, far, facets))
+    found = Pairs(*meeting_pairs(positions, box, near, far, facets))
     return found if facets else found._replace(facet=np.empty(0, np.float32))
 
 
-def separate(pairs: Pairs, shape: tuple[int, int]) -> list[Pairs]:
-    """Pairs of ``shape`` = B structures of N as those of each, in fewer bytes."""
+class Kept(NamedTuple):
+    """The pairs of one structure: ``first``, ``second`` int32 [E], counted in it, ``facet`` [E]."""
+
+    first: np.ndarray
+    second: np.ndarray
+    facet: np.ndarray
+
+
+def separate(pairs: Pairs, shape: tuple[int, int]) -> list[Kept]:
+    """Pairs of ``shape`` = B structures of N as those of each."""
     ends = np.cumsum(np.bincount(pairs.structure, minlength=shape[0]))[:-1]
-    first, second = ((which % shape[1]).astype(np.int32) for which in (pairs.first, pairs.second))
-    parts = zip(*(np.split(part, ends) for part in (first, second, pairs.facet)), strict=True)
-    return [Pairs(np.zeros(0, np.int64), *part) for part in parts]
+    first, second = ((end % shape[1]).astype(np.int32) for end in (pairs.first, pairs.second))
+    parts = (np.split(part, ends) for part in (first, second, pairs.facet))
+    return [Kept(*part) for part in zip(*parts, strict=True)]
 
 
-def join(parts: Sequence[Pairs], particles: int) -> Pairs:
+def join(parts: Sequence[Kept], particles: int) -> Pairs:
     """Of what ``separate`` made, the pairs of these structures."""
     structure = np.repeat(np.arange(len(parts)), [len(part.first) for part in parts])
-    first, second = (
-        structure * particles + np.concatenate(ends)
-        for ends in zip(*((part.first, part.second) for part in parts), strict=True)
-    )
-    return Pairs(structure, first, second, np.concatenate([part.facet for part in parts]))
+    first, second, facet = (np.concatenate(column) for column in zip(*parts, strict=True))
+    start = structure * particles
+    return Pairs(structure, start + first, start + second, facet)
 
 
 def build_graph(
@@ -141,69 +145,6 @@ def build_graph(
     )
     tensors = (torch.from_numpy(array) for array in arrays)
     return Graph(*tensors, volume=box**3, shape=np.shape(positions)[:2]).to(device)
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _pairs(positions, box, near, far, facets):
-    """Structure, first and second particle, and facet [E] of all pairs."""
-    structures, particles, _ = positions.shape
-    count = np.zeros(structures * particles, np.int64)
-    partner = np.empty((structures * particles, particles), np.int32)
-    areas = np.empty((structures * particles, particles), np.float32)
-    for one in prange(structures * particles):
-        centres, i = positions[one // particles], one % particles
-        to = partner[one], areas[one]
-        count[one] = _pairs_of(centres, i, box, near, far, facets, to)
-    total = count.sum()
-    structure, facet = np.empty(total, np.int64), np.empty(total, np.float32)
-    first, second = np.empty(total, np.int64), np.empty(total, np.int64)
-    at = 0
-    for one in range(structures * particles):
-        for place in range(count[one]):
-            structure[at], facet[at] = one // particles, areas[one, place]
-            first[at], second[at] = one, one // particles * particles + partner[one, place]
-            at += 1
-    return structure, first, second, facet
-
-
-@njit(cache=True)
-def _pairs_of(centres, i, box, near, far, facets, to):
-    """Write the particles behind i that it meets, and its facets with them, ``to`` these two
-    arrays; returns how many there are."""
-    partner, areas = to
-    particles = len(centres)
-    away, apart = np.empty((particles, 3)), np.empty(particles)
-    # Facets take all distances, pairs alone those to particles behind i.
-    _measure(centres, i, 0 if facets else i + 1, box, away, apart)
-    order, room = np.empty(particles, np.int64), room_for_polygons()
-    around = sort_around(apart, i, far, order) if facets else 0
-    count = 0
-    for j in range(i + 1, particles):
-        if apart[j] >= far:
-            continue
-        area = 0.0
-        if facets:
-            area = facet_area(away, apart, order[:around], j, far / 2, room)
-            if area < _LEAST_FACET:
-                area = 0.0
-                if apart[j] >= near:
-                    continue
-        partner[count], areas[count] = j, area
-        count += 1
-    return count
-
-
-@njit(cache=True)
-def _measure(centres, i, start, box, away, apart):
-    """Fill minimum-image x_k - x_i, ``away[k]``, and their lengths, for k from ``start`` on."""
-    for k in range(start, len(centres)):
-        square = 0.0
-        for axis in range(3):
-            d = centres[k, axis] - centres[i, axis]
-            d -= box * np.rint(d / box)
-            away[k, axis] = d
-            square += d * d
-        apart[k] = np.sqrt(square)
 
 
 @njit(cache=True, nogil=True)

@@ -147,11 +147,12 @@ class Surrogate:
         # Nothing of a batch may outlive it: kept memory would be torn to pieces between the large
         # arrays of the next one, which then took new memory, up to all there was.
         found = [np.empty((len(positions), *shape)) for shape in reads.values()]
+        batch = max(1, self._batch // self._sees.copies(*lengths) ** 3)
         steady = reproducible(self._device)
         try:
             with torch.inference_mode(), self._sees.threads(), steady:
-                for start in range(0, len(positions), self._batch):
-                    part = slice(start, start + self._batch)
+                for start in range(0, len(positions), batch):
+                    part = slice(start, start + batch)
                     output = self._model(self._sees.of(positions[part], *lengths, self._device))
                     for values, read in zip(found, reads, strict=True):
                         values[part] = read(output).double().cpu().numpy()
@@ -159,7 +160,7 @@ class Surrogate:
         except torch.OutOfMemoryError as error:
             raise SurrogateError(
                 f"{self._device} has too little memory left for network {self.network_name!r} and "
-                f"{min(self._batch, len(positions))} structures; other programs may hold some, and "
+                f"{min(batch, len(positions))} structures; other programs may hold some, and "
                 "on CPU cores (CUDA_VISIBLE_DEVICES set to nothing) it runs as well"
             ) from error
 
@@ -167,6 +168,11 @@ class Surrogate:
         shape = np.shape(positions)
         if len(shape) != 3 or shape[2] != 3:
             raise SurrogateError(f"positions have shape {list(shape)}; expected [B, N, 3]")
+        if not (math.isfinite(box_length) and 0 < diameter <= box_length):
+            raise SurrogateError(
+                f"sphere diameter {diameter:g} in a box of edge {box_length:g}: it must be "
+                "positive, and fit"
+            )
         for what, given, trained in (
             ("box edge", box_length, self.description.box_length),
             ("sphere diameter", diameter, self.description.diameter),

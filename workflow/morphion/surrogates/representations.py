@@ -4,7 +4,6 @@ A representation turns positions into a network's inputs, for training and predi
 network sees what stands in ``morphion.surrogates.build``.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,7 @@ from morphion.structures.descriptors import mean_nearest_distances, radial_distr
 from morphion.structures.voxels import iter_voxel_blocks, voxelise
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.images import PackedImages, augmentation, pack, source_indices
-from morphion.surrogates.pairs import Graph, Pairs, build_graph, find_pairs, join, separate
+from morphion.surrogates.pairs import Graph, Kept, Pairs, build_graph, find_pairs, join, separate
 from morphion.surrogates.parallel import torch_threads
 
 # Input voxels that go through the network at once; a few filters times this fit in memory.
@@ -52,6 +51,11 @@ class Representation(ABC):
     @abstractmethod
     def at_once(self, device: torch.device) -> int:
         """Structures that go through the network together when it predicts."""
+
+    def copies(self, box_length: float, diameter: float) -> int:
+        """How often along an axis a structure is taken: one in a box that is too small for a cutoff
+        is the same as several of it side by side."""
+        return 1
 
     @abstractmethod
     def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
@@ -122,12 +126,18 @@ class PairGraphs(Representation):
     def of(
         self, positions: np.ndarray, box_length: float, diameter: float, device: torch.device
     ) -> Graph:
-        # A box too small for the cutoff is the same structure as several of it side by side.
-        copies = math.ceil(2 * self._cutoff * diameter / box_length)
+        copies = self.copies(box_length, diameter)
         if copies > 1:
             positions, box_length = repeated(positions, box_length, copies), copies * box_length
         lengths = (box_length, diameter)
         return self.graph(positions, *lengths, self.pairs(positions, *lengths), device)
+
+    def copies(self, box_length: float, diameter: float) -> int:
+        copies = 1
+        # The same numbers as ``find_pairs`` compares.
+        while copies * box_length / diameter < 2 * self._cutoff:
+            copies += 1
+        return copies
 
     def pairs(self, positions: np.ndarray, box_length: float, diameter: float) -> Pairs:
         """What takes most of the time of ``of`` if there are facets."""
@@ -251,7 +261,7 @@ class _PairInputs(Inputs):
 
     def __init__(self, sees: PairGraphs, data: Labelled, device: torch.device):
         self._sees, self._data, self._device = sees, data, device
-        self._kept: dict[int, Pairs] = {}
+        self._kept: dict[int, Kept] = {}
 
     def normalisation(self, rows: np.ndarray) -> None:
         """None: distances come in sphere diameters."""

@@ -6,9 +6,10 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
 
     sum_j g_ij (phi^a_i - phi^a_j + d_ij,a) = 0          Kirchhoff, unit field along axis a
     K_ab = sum_(i<j) g_ij (d_ij,a + phi^a_i - phi^a_j)(d_ij,b + phi^b_i - phi^b_j)
-    D*_ab = K_ab / (sum_i z_i + V z_0)
+    D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)
 
-with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's share. All that flows from
+with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's occupancy. k_0, what it
+conducts beside the pairs, is as good as 0 unless asked for. All that flows from
 one particle to another crosses the facet between their cells, so that g_ij is its area A_ij times
 what is learned (``morphion.surrogates.facets``), and pairs without one conduct nothing. The
 structure enters through distances, facets and d_ij alone, so that D*_ab is exactly invariant to
@@ -22,7 +23,7 @@ pairs can meet all currents, and it ends with D*, the tensor and the occupancies
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from torch import nn
 from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
+from morphion.errors import SurrogateError
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.surroundings import (
@@ -51,8 +53,12 @@ _DECAY, _SHELLS_END = 5.0, 1.8
 # A particle without any neighbour leaves the Laplacian singular; this share of its mean diagonal
 # lies far above rounding in float64 and far below any conductance that matters.
 _GROUND = 1e-9
-# Of a structure without facets D* is what this leaves, not 0: it has a logarithm.
-_LEAST_CONDUCTIVITY = 1e-8
+# ln k_0 where the solvent has no share: D* of a structure without a way through has a logarithm.
+_NO_SOLVENT = -28.0
+_NOTHING = 1e-6  # of D*: as good as none
+_FEW = 0.01  # of the structures, that may have no way through
+# A share that is to be learned conducts this much of what pairs do before it is.
+_SOLVENT = 0.015
 _SMALL_FACET = 0.02  # square diameters; the network need not tell smaller ones apart
 
 
@@ -137,11 +143,12 @@ class Flow(NamedTuple):
 class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
-    OUTPUT = "D*_ab = K_ab / (sum_i z_i + V z_0)"
+    OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
 
     def __init__(self, block: ResistorNetwork):
         super().__init__((), block.tensor_weight)
-        self._near = block.near
+        self._near, self._solvent = block.near, block.solvent
+        self.least_output = 0.0 if block.solvent else _NOTHING
         self._current_weight, self._current_share = block.current_weight, block.current_share
         self._occupancy_weight = block.occupancy_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
@@ -165,6 +172,8 @@ class Resistors(TensorNetwork):
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
         self.solvent = nn.Parameter(torch.tensor(-6.0))  # ln z_0
+        if block.solvent:
+            self.conductivity = nn.Parameter(torch.tensor(-9.0))  # ln k_0
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -177,7 +186,33 @@ class Resistors(TensorNetwork):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
+        if self._solvent:
+            self._match_solvent([inputs for _, inputs in batches])
         self.match_mean(batches, diffusivity)
+
+    def conducting(self, found: np.ndarray) -> np.ndarray:
+        """Those with a way through; raises SurrogateError if more than a few have none."""
+        conducts = found > self.least_output * found.max()
+        if (without := 1 - conducts.mean()) > _FEW:
+            raise SurrogateError(
+                f"{100 * without:.0f} % of the training's structures have no way through that the "
+                "network sees, so that it would learn nothing of them: raise cutoff, or set "
+                "solvent: true"
+            )
+        return conducts
+
+    def _match_solvent(self, batches: Sequence[Callable[[], Graph]]) -> None:
+        """Start from a k_0 that conducts a small share of what the pairs of a structure do."""
+        with torch.no_grad():
+            power, volume = 0.0, 0.0
+            for inputs in batches:
+                graph = inputs()
+                conductance, _ = self._conductance(graph, math.prod(graph.shape))
+                tensor = dissipation(graph, conductance, fields(graph, conductance))
+                power += float(tensor.diagonal(dim1=1, dim2=2).mean(1).sum())
+                volume += graph.volume * graph.shape[0]
+            if power > 0:
+                self.conductivity.fill_(math.log(_SOLVENT * power / volume))
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
@@ -192,8 +227,9 @@ class Resistors(TensorNetwork):
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
         occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
         unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
-        least = graph.volume * _LEAST_CONDUCTIVITY * torch.eye(3, device=power.device)
-        tensor = unit[:, None, None] * (power + least)
+        k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
+        beside = graph.volume * k_0 * torch.eye(3, device=power.device)
+        tensor = unit[:, None, None] * (power + beside)
         current = (unit[graph.structure] * conductance)[:, None] * field
         return Flow(tensor, current, occupancy)
 
@@ -238,7 +274,8 @@ class Resistors(TensorNetwork):
 
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     """Squared errors of the currents [E, 3] of each structure over the squares of the exact ones,
-    [B], whose pairs are all of a structure's: [B, P, 3]."""
+    [B], whose pairs are all of a structure's: [B, P, 3]. Those of the graph count, which hold
+    nearly all of the current."""
     particles = graph.shape[1]
     first, second = graph.first % particles, graph.second % particles
     # Place of (first, second), first < second, in the rows of the upper triangle.
