@@ -19,7 +19,8 @@ def read_starts(paths: Sequence[Path], geometry: Geometry) -> np.ndarray:
     the diameter relative to the box differs from the run's.
     """
     starts = []
-    for path, structure in zip(paths, read_structure_files(paths), strict=True):
+    for structure in read_structure_files(paths):
+        path = structure.path
         scale = geometry.box_length / structure.box_length
         diameter, count = structure.diameter * scale, len(structure.positions)
         if count != geometry.particles:

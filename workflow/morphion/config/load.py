@@ -111,7 +111,7 @@ def validate(
 
     ``names`` are what the user knows keys by, where that is something else.
     """
-    known = {} if names is None else names
+    known = names or {}
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from morphion.currents import PairCurrents, read_currents
 from morphion.errors import SurrogateError
 from morphion.philox import generator
 from morphion.store.checksum import checksum
+from morphion.surrogates.ahead import one_ahead
 from morphion.surrogates.pairs import Graph
 
 SETS = ("train", "validation", "test")
@@ -136,10 +138,6 @@ class Inputs(ABC):
         """What CPU cores find out for a batch of the structures ``rows``, augmented by ``epoch``
         or as they are (None). A thread may do so while the batch before is worked on."""
 
-    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Any]:
-        """Plans of the batches of an epoch, each made when it is asked for."""
-        return (self.plan(rows, epoch) for rows in parts)
-
     @abstractmethod
     def place(self, plan: Any) -> torch.Tensor | Graph:
         """The planned batch on the device, which is not waited for."""
@@ -147,3 +145,11 @@ class Inputs(ABC):
     def batch(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor | Graph:
         """Both in turn."""
         return self.place(self.plan(rows, epoch))
+
+    @contextmanager
+    def batches(
+        self, parts: Sequence[np.ndarray], epoch: int, beside: bool
+    ) -> Iterator[Iterator[torch.Tensor | Graph]]:
+        """Those of an epoch, each when it is asked for; planned by a thread if ``beside``."""
+        with one_ahead((self.plan(rows, epoch) for rows in parts), beside) as planned:
+            yield (self.place(plan) for plan in planned)

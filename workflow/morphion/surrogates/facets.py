@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit, prange
 
 _LEAST = 1e-9  # square diameters; a smaller facet is rounding
-_ALL, _NONE = -2, -1
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -115,17 +114,14 @@ def _facet_area(away, apart, order, j, reach, room):
     if square <= 0:
         return 0.0
     normal = away[j, 0] / d, away[j, 1] / d, away[j, 2] / d
-    sharpest = _sharpest(away, apart, order, j, normal, square)
-    if sharpest == _ALL:
+    if _closed(away, apart, order, j, normal, square):
         return 0.0
     first, second = _across(normal)
     size, widest, now = _square(room, np.sqrt(square)), 2 * square, 0
-    # The particle that cuts off most comes first: then most of the others cut off nothing.
-    for turn in range(-1, len(order)):
-        k = sharpest if turn < 0 else order[turn]
-        if turn >= 0 and apart[k] ** 2 >= 4 * min(widest, square) + d * d:
+    for k in order:
+        if apart[k] ** 2 >= 4 * min(widest, square) + d * d:
             break
-        if k in (j, _NONE) or (turn >= 0 and k == sharpest):
+        if k == j:
             continue
         # Points u, v of the plane with a u + b v > c are nearer to k than to i and j.
         x, y, z = away[k, 0], away[k, 1], away[k, 2]
@@ -144,22 +140,17 @@ def _facet_area(away, apart, order, j, reach, room):
 
 
 @njit(cache=True, error_model="numpy")
-def _sharpest(away, apart, order, j, normal, square):
-    """The particle whose bisector passes the middle of the disc nearest, or leaves most of it out;
-    ``_ALL`` if one leaves nothing, ``_NONE`` if none is nearer than j."""
-    d, least, found = apart[j], np.inf, _NONE
+def _closed(away, apart, order, j, normal, square):
+    """Whether a single particle is nearer to all of the disc: so it is for half of all pairs."""
+    d = apart[j]
     for k in order:
         if apart[k] >= d:
-            break
+            return False
         along = away[k, 0] * normal[0] + away[k, 1] * normal[1] + away[k, 2] * normal[2]
         c = (apart[k] ** 2 - d * along) / 2
-        across = max(apart[k] ** 2 - along * along, 0.0)
-        if c < 0 and c * c >= square * across:
-            return _ALL
-        side = c * abs(c) / across
-        if side < least:
-            least, found = side, k
-    return found
+        if c < 0 and c * c >= square * (apart[k] ** 2 - along * along):
+            return True
+    return False
 
 
 @njit(cache=True, error_model="numpy")

@@ -18,7 +18,6 @@ from morphion.philox import generator
 from morphion.progress import progress
 from morphion.stopping import Listener, Stopped
 from morphion.store import Partial
-from morphion.surrogates.ahead import one_ahead
 from morphion.surrogates.data import Inputs, Labelled
 from morphion.surrogates.networks import Learner, Surrogate3D, Targets
 from morphion.surrogates.pairs import Graph
@@ -243,17 +242,16 @@ class Loop:
         starts = range(self._position.batch * size, len(rows), size)
         parts = [self._part(rows[start : start + size]) for start in starts]
         mine = [part for part, _ in parts]
-        plans = self._inputs.plans(mine, epoch)
         first = epoch * self._steps
         targets = self._targets.parts(
             mine, [(first + start // size) / self._total_steps for start in starts]
         )
         # Cores that train have nothing to spare.
         beside = self._ranks.device.type != "cpu"
-        with one_ahead(plans, beside) as planned:
+        with self._inputs.batches(mine, epoch, beside) as batches:
             for start, (_, weight) in zip(starts, parts, strict=True):
                 watch.start()
-                inputs, wanted = self._inputs.place(next(planned)), next(targets)
+                inputs, wanted = next(batches), next(targets)
                 watch.loaded()
                 yield _Batch(inputs, wanted, weight, len(rows[start : start + size]))
 

@@ -6,8 +6,7 @@ network sees what stands in ``morphion.surrogates.build``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -210,20 +209,11 @@ class _ImageInputs(Inputs):
         return images.to(memory_format=self._format)
 
 
-class _Part(NamedTuple):
-    """Entries ``start`` to ``end`` of the structures ``order``, int64."""
-
-    order: torch.Tensor
-    start: int
-    end: int
-
-
 class _DescriptorInputs(Inputs):
     """Descriptors of all structures, held on the device."""
 
     def __init__(self, descriptor: Descriptor, data: Labelled, device: torch.device):
         self._values = descriptor.of(data.positions, *data.lengths, device)
-        self._order, self._ordered = None, self._values[:0]
         self._device = device
 
     def normalisation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -231,25 +221,24 @@ class _DescriptorInputs(Inputs):
         values = self._values[torch.from_numpy(rows)].double().cpu().numpy()
         return values.mean(axis=0), values.std(axis=0)
 
-    def plan(self, rows: np.ndarray, epoch: int | None) -> _Part:
+    def plan(self, rows: np.ndarray, epoch: int | None) -> torch.Tensor:
         """``rows``; descriptors are invariant, so that nothing is augmented."""
-        return _Part(torch.from_numpy(rows), 0, len(rows))
+        return torch.from_numpy(rows)
 
-    def plans(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[_Part]:
-        """Parts of one gathering: a step takes so little that gathering each batch would show."""
-        order = torch.from_numpy(np.concatenate(parts)) if parts else None
-        start = 0
-        for rows in parts:
-            yield _Part(order, start, start + len(rows))
-            start += len(rows)
-
-    def place(self, plan: _Part) -> torch.Tensor:
+    def place(self, plan: torch.Tensor) -> torch.Tensor:
         """Descriptors [B, entries] float32."""
-        order, start, end = plan
-        if order is not self._order:
-            chosen = order.to(self._device, non_blocking=True)
-            self._order, self._ordered = order, self._values.index_select(0, chosen)
-        return self._ordered[start:end]
+        return self._values.index_select(0, plan.to(self._device, non_blocking=True))
+
+    @contextmanager
+    def batches(
+        self, parts: Sequence[np.ndarray], epoch: int, beside: bool
+    ) -> Iterator[Iterator[torch.Tensor]]:
+        """Gathered at once: a step takes so little that gathering each batch would show."""
+        yield self._parts(parts, epoch)
+
+    def _parts(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[torch.Tensor]:
+        if parts:
+            yield from self.batch(np.concatenate(parts), epoch).split([len(rows) for rows in parts])
 
 
 class _PairInputs(Inputs):

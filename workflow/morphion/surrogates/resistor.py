@@ -9,12 +9,12 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
     D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)
 
 with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's occupancy. k_0, what it
-conducts beside the pairs, is as good as 0 unless asked for. All that flows from
-one particle to another crosses the facet between their cells, so that g_ij is its area A_ij times
-what is learned (``morphion.surrogates.facets``), and pairs without one conduct nothing. The
-structure enters through distances, facets and d_ij alone, so that D*_ab is exactly invariant to
-translations and numberings. The lattice of the labels distinguishes directions: g_ij also sees the
-two lowest cubic harmonics of d_ij, which no symmetry of the cube changes.
+conducts beside the pairs, is as good as 0 unless asked for. All that flows from one particle to
+another crosses the facet between their cells, so that g_ij is its area A_ij times what is learned
+(``morphion.surrogates.facets``), and pairs without one conduct nothing. The structure enters
+through distances, facets and d_ij alone, so that D*_ab is exactly invariant to translations and
+numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest cubic
+harmonics of d_ij, which no symmetry of the cube changes.
 
 A label is one tensor, but the exact solution also knows the current between any two particles and
 the occupancy of each. Where a data set has them, a training begins with a loss on g_ij (d_ij,a +
