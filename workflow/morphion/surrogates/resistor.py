@@ -35,6 +35,7 @@ from morphion.config.surrogates import ResistorNetwork
 from morphion.errors import SurrogateError
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
+from morphion.surrogates.resistor_cpu import Constants, Weights, power_and_occupancy
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -149,6 +150,7 @@ class Resistors(TensorNetwork):
         super().__init__((), block.tensor_weight)
         self._near, self._solvent = block.near, block.solvent
         self.least_output = 0.0 if block.solvent else _NOTHING
+        self._compiled: tuple[Weights, Constants] | None = None
         self._current_weight, self._current_share = block.current_weight, block.current_share
         self._occupancy_weight = block.occupancy_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
@@ -216,7 +218,11 @@ class Resistors(TensorNetwork):
 
     def forward(self, graph: Graph) -> torch.Tensor:
         """D*_ab of a batch, float32 [B, 3, 3]."""
-        return self.flow(graph).tensor
+        predicts = not (self.training or self.by_torch_alone or torch.is_grad_enabled())
+        if not predicts or graph.first.device.type != "cpu":
+            return self.flow(graph).tensor
+        power, occupancy = self._on_cores(graph)
+        return self._tensor(graph, power, self._unit(graph, occupancy))
 
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""
@@ -226,12 +232,72 @@ class Resistors(TensorNetwork):
         power = dissipation(graph, conductance, field)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
         occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
-        unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
+        unit = self._unit(graph, occupancy.sum(1))
+        current = (unit[graph.structure] * conductance)[:, None] * field
+        return Flow(self._tensor(graph, power, unit), current, occupancy)
+
+    def _unit(self, graph: Graph, occupancy: torch.Tensor) -> torch.Tensor:
+        """1 / (sum_i z_i + V z_0) in units of D* [B], of the sums over the particles [B]."""
+        return self.unit / (occupancy + graph.volume * torch.exp(self.solvent))
+
+    def _tensor(self, graph: Graph, power: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+        """D*_ab [B, 3, 3] of the power K_ab."""
         k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
-        tensor = unit[:, None, None] * (power + beside)
-        current = (unit[graph.structure] * conductance)[:, None] * field
-        return Flow(tensor, current, occupancy)
+        return unit[:, None, None] * (power + beside)
+
+    def _on_cores(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Power K_ab [B, 3, 3] and sums of the occupancies [B], by compiled loops."""
+        structure, *pairs = (
+            part.numpy()
+            for part in (graph.structure, graph.first, graph.second, graph.separation, graph.facet)
+        )
+        start = np.searchsorted(structure, np.arange(graph.shape[0] + 1))
+        found = power_and_occupancy(tuple(pairs), start, graph.shape, *self._prepared())
+        power, occupancy = (torch.from_numpy(part).float() for part in found)
+        return power, occupancy
+
+    def train(self, mode: bool = True) -> "Resistors":
+        """As of all modules; weights may change until ``eval`` is called again."""
+        self._compiled = None
+        return super().train(mode)
+
+    def _prepared(self) -> tuple[Weights, Constants]:
+        """What compiled loops take of the network, found once after each ``eval``."""
+        if self._compiled is None:
+            self._compiled = self._for_loops()
+        return self._compiled
+
+    def _for_loops(self) -> tuple[Weights, Constants]:
+        rounds, known = self.rounds, [len(layer.to_wedge.weight.T) for layer in self.rounds]
+        hidden = [_matrix(layer.hidden) for layer in rounds]
+        weights = Weights(
+            _vector(self.centres),
+            _matrix(self.to_particle),
+            *_standard(self.ends),
+            *_standard(self.facet),
+            _matrix(self.far_hidden),
+            _vector(self.far_hidden.bias),
+            _matrix(self.far),
+            _matrix(self.pair),
+            _matrix(self.conductance),
+            *_standard(self.around),
+            _matrix(self.occupancy_hidden),
+            _vector(self.occupancy_hidden.bias),
+            _matrix(self.occupancy),
+            _stacked([_matrix(layer.to_wedge) for layer in rounds]),
+            _stacked([_matrix(layer.angle) for layer in rounds]),
+            _stacked([_vector(layer.standardised.mean) for layer in rounds]),
+            _stacked([_vector(layer.standardised.scale) for layer in rounds]),
+            _stacked([matrix[:rows] for matrix, rows in zip(hidden, known, strict=True)]),
+            _stacked([matrix[rows:] for matrix, rows in zip(hidden, known, strict=True)]),
+            _stacked([_vector(layer.hidden.bias) for layer in rounds]),
+            _stacked([_matrix(layer.out) for layer in rounds]),
+            _stacked([_vector(layer.out.bias) for layer in rounds]),
+            _stacked([_matrix(layer) for layer in self.messages]),
+        )
+        biases = (float(layer.bias) for layer in (self.far, self.conductance, self.occupancy))
+        return weights, Constants(self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, _GROUND)
 
     def training_errors(self, inputs: Graph, targets: Targets) -> torch.Tensor:
         """Errors of D* and the tensor, and those of currents and occupancies where known."""
@@ -270,6 +336,26 @@ class Resistors(TensorNetwork):
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
         return (facet * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
+
+
+def _vector(values: torch.Tensor) -> np.ndarray:
+    return values.detach().numpy()
+
+
+def _matrix(layer: nn.Linear) -> np.ndarray:
+    return np.ascontiguousarray(layer.weight.detach().numpy().T)
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of equal shape but for their lengths, one after the other, [parts, longest ...]."""
+    stacked = np.zeros((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.float32)
+    for to, part in zip(stacked, parts, strict=True):
+        to[: len(part)] = part
+    return stacked
+
+
+def _standard(layer: Standardised) -> tuple[np.ndarray, np.ndarray]:
+    return _vector(layer.mean), _vector(layer.scale)
 
 
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
