@@ -69,7 +69,7 @@ def test_the_mean_of_the_members_predicts_and_their_disagreement_is_in_the_sprea
     assert disagreement.min() > 0
     relative = np.hypot(described.relative_spread, described.disagreement_factor * disagreement)
     np.testing.assert_allclose(spread, relative * prediction, rtol=1e-3)
-    tensor = surrogate.predict_tensor(positions, BOX, DIAMETER)
+    *_, tensor = surrogate.predict_with_tensor(positions, BOX, DIAMETER)
     np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-5)
 
 

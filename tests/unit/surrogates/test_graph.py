@@ -108,4 +108,4 @@ def test_training_lowers_the_error_and_knows_no_tensor(tmp_path, dataset, positi
     assert (spread > 0).all()
     assert surrogate.any_box
     with pytest.raises(SurrogateError, match="'graph', which predicts no tensor"):
-        surrogate.predict_tensor(positions, BOX, DIAMETER)
+        surrogate.predict_with_tensor(positions, BOX, DIAMETER)

@@ -315,7 +315,7 @@ def test_training_lowers_the_error_and_predictions_have_tensors(trained_resistor
     assert losses[-1] < 0.7 * losses[0]
     surrogate = Surrogate.load(trained_resistor, "cpu")
     prediction, spread = surrogate.predict(positions, BOX, DIAMETER)
-    tensor = surrogate.predict_tensor(positions, BOX, DIAMETER)
+    *_, tensor = surrogate.predict_with_tensor(positions, BOX, DIAMETER)
     np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-6)
     assert (spread > 0).all()
 
@@ -331,4 +331,4 @@ def test_files_in_any_box_are_predicted_with_their_tensor(tmp_path, trained_resi
 
 def test_a_network_without_tensor_says_so(trained, positions):
     with pytest.raises(SurrogateError, match="'dense', which predicts no tensor"):
-        Surrogate.load(trained, "cpu").predict_tensor(positions, BOX, DIAMETER)
+        Surrogate.load(trained, "cpu").predict_with_tensor(positions, BOX, DIAMETER)

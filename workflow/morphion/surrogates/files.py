@@ -65,13 +65,17 @@ def _predict(
         )
     lengths = (described.box_length, diameter if surrogate.any_box else described.diameter)
     centres = structure.positions[None] * scale
-    unit, tensor = surrogate.reference_diffusivity, {}
+    predict = surrogate.predict_with_tensor if surrogate.has_tensor else surrogate.predict
     try:
-        prediction, spread = (float(value[0]) for value in surrogate.predict(centres, *lengths))
-        if surrogate.has_tensor:
-            tensor["tensor"] = (surrogate.predict_tensor(centres, *lengths)[0] * unit).tolist()
+        found = predict(centres, *lengths)
     except MorphionError as error:
         raise type(error)(f"{structure.path}: {error}") from error
+    unit, prediction, spread = (
+        surrogate.reference_diffusivity,
+        float(found[0][0]),
+        float(found[1][0]),
+    )
+    tensor = {"tensor": (found[2][0] * unit).tolist()} if surrogate.has_tensor else {}
     quantities = {
         name: float(values[0]) for name, values in describe(centres, *lengths).items()
     } | {"diffusivity_star": prediction, "relative_spread": spread / prediction}

@@ -81,10 +81,32 @@ class Surrogate:
         than the network was trained on, but for one whose representation has ``any_box``; for
         positions that are not finite, and for a prediction that is not.
         """
-        network = self._model
-        prediction, disagreement = self._read(
-            (positions, box_length, diameter), {network.diffusivity: (), network.disagreement: ()}
-        )
+        prediction, disagreement = self._read((positions, box_length, diameter), self._scalars())
+        return self._with_spread(prediction, disagreement)
+
+    def predict_with_tensor(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """D* and its spread, float64 [B], and the tensor of D*, float64 [B, 3, 3], a third of whose
+        trace D* is; as ``predict``.
+
+        Raises SurrogateError as ``predict`` does, and if the network has no tensor.
+        """
+        if not self.has_tensor:
+            raise SurrogateError(
+                f"network {self.network_name!r} is of kind {self.description.block.kind!r}, "
+                "which predicts no tensor; a resistor network does"
+            )
+        reads = {**self._scalars(), self._model.mean: (3, 3)}
+        prediction, disagreement, tensor = self._read((positions, box_length, diameter), reads)
+        return *self._with_spread(prediction, disagreement), tensor
+
+    def _scalars(self) -> dict[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]:
+        return {self._model.diffusivity: (), self._model.disagreement: ()}
+
+    def _with_spread(
+        self, prediction: np.ndarray, disagreement: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(prediction).all():
             structure = int(np.argmin(np.isfinite(prediction)))
             raise SurrogateError(
@@ -115,21 +137,6 @@ class Surrogate:
     def has_tensor(self) -> bool:
         """Whether the network predicts the tensor of D*."""
         return self._model.has_tensor
-
-    def predict_tensor(
-        self, positions: np.ndarray, box_length: float, diameter: float
-    ) -> np.ndarray:
-        """Tensor of D*, float64 [B, 3, 3]; a third of its trace is what ``predict`` gives.
-
-        Raises SurrogateError as ``predict`` does, and if the network has no tensor.
-        """
-        if not self.has_tensor:
-            raise SurrogateError(
-                f"network {self.network_name!r} is of kind {self.description.block.kind!r}, "
-                "which predicts no tensor; a resistor network does"
-            )
-        (tensor,) = self._read((positions, box_length, diameter), {self._model.mean: (3, 3)})
-        return tensor
 
     def _read(
         self,
