@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import int64, njit
 
-from morphion.kmc.threads import in_parts
 from morphion.kmc.weights import LAGS
+from morphion.threads import in_parts
 
 COMPONENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 

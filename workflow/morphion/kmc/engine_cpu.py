@@ -22,8 +22,8 @@ from morphion.kmc.curves import Curves, curves
 from morphion.kmc.engine import INTEGRAL_UNITS, Walk, Walked, WalkRequest
 from morphion.kmc.exponential import exponential
 from morphion.kmc.tables import DIRECTION_BITS, WORDS, WalkTables, start_sites, walk_tables
-from morphion.kmc.threads import in_parts
 from morphion.philox import philox4x32
+from morphion.threads import in_parts
 from morphion.transport.lattice import Lattice
 
 SLOTS = 16  # walkers a thread advances side by side

@@ -154,17 +154,20 @@ def _wedges(first, second, direction, particles):
     for p in range(len(first)):
         degree[first[p]] += 1
         degree[second[p]] += 1
-    start = np.zeros(particles + 1, np.int64)
-    start[1:] = np.cumsum(degree)
-    member = np.empty(start[-1], np.int64)
-    sign = np.empty(start[-1])
-    filled = start[:-1].copy()
+    # Loops: NumPy's sums over arrays would take seconds to compile.
+    start, filled = np.zeros(particles + 1, np.int64), np.zeros(particles, np.int64)
+    room = 0
+    for particle in range(particles):
+        start[particle + 1] = start[particle] + degree[particle]
+        filled[particle] = start[particle]
+        room += degree[particle] * (degree[particle] - 1)
+    member = np.empty(start[particles], np.int64)
+    sign = np.empty(start[particles])
     for p in range(len(first)):
         for particle, side in ((first[p], -1.0), (second[p], 1.0)):
             member[filled[particle]] = p
             sign[filled[particle]] = side  # side * direction points away from the particle
             filled[particle] += 1
-    room = np.sum(degree * (degree - 1))
     target, source = np.empty(room, np.int64), np.empty(room, np.int64)
     cosine = np.empty(room)
     count = 0

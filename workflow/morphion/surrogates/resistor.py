@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numba import get_num_threads
 from torch import nn
 from torch.nn import functional
 
@@ -35,7 +36,8 @@ from morphion.config.surrogates import ResistorNetwork
 from morphion.errors import SurrogateError
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
-from morphion.surrogates.resistor_cpu import Constants, Weights, power_and_occupancy
+from morphion.surrogates.resistor_cpu import power_and_occupancy
+from morphion.surrogates.resistor_weights import Constants, Weights, weights_of
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -47,6 +49,7 @@ from morphion.surrogates.surroundings import (
     pair_features,
     switch_off,
 )
+from morphion.threads import in_parts
 
 # Conductance over area falls with distance before anything is learned: e-fold each fifth of a
 # diameter, as far as ligand shells may meet; beyond there is solvent alone.
@@ -248,14 +251,20 @@ class Resistors(TensorNetwork):
 
     def _on_cores(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Power K_ab [B, 3, 3] and sums of the occupancies [B], by compiled loops."""
-        structure, *pairs = (
-            part.numpy()
-            for part in (graph.structure, graph.first, graph.second, graph.separation, graph.facet)
-        )
-        start = np.searchsorted(structure, np.arange(graph.shape[0] + 1))
-        found = power_and_occupancy(tuple(pairs), start, graph.shape, *self._prepared())
-        power, occupancy = (torch.from_numpy(part).float() for part in found)
-        return power, occupancy
+        structures, particles = graph.shape
+        start = np.searchsorted(graph.structure.numpy(), np.arange(structures + 1))
+        first, second = (end.numpy() % particles for end in (graph.first, graph.second))
+        pairs = first, second, graph.separation.numpy(), graph.facet.numpy()
+        power, occupancy = np.empty((structures, 3, 3)), np.empty(structures)
+        prepared = self._prepared()
+
+        def fill(low: int, high: int) -> None:
+            for one in range(low, high):
+                mine = tuple(part[start[one] : start[one + 1]] for part in pairs)
+                power[one], occupancy[one] = power_and_occupancy(mine, particles, *prepared)
+
+        in_parts(fill, structures, get_num_threads())
+        return torch.from_numpy(power).float(), torch.from_numpy(occupancy).float()
 
     def train(self, mode: bool = True) -> "Resistors":
         """As of all modules; weights may change until ``eval`` is called again."""
@@ -265,39 +274,10 @@ class Resistors(TensorNetwork):
     def _prepared(self) -> tuple[Weights, Constants]:
         """What compiled loops take of the network, found once after each ``eval``."""
         if self._compiled is None:
-            self._compiled = self._for_loops()
+            biases = (float(one.bias) for one in (self.far, self.conductance, self.occupancy))
+            constants = (self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, _GROUND)
+            self._compiled = weights_of(self), Constants(*constants)
         return self._compiled
-
-    def _for_loops(self) -> tuple[Weights, Constants]:
-        rounds, known = self.rounds, [len(layer.to_wedge.weight.T) for layer in self.rounds]
-        hidden = [_matrix(layer.hidden) for layer in rounds]
-        weights = Weights(
-            _vector(self.centres),
-            _matrix(self.to_particle),
-            *_standard(self.ends),
-            *_standard(self.facet),
-            _matrix(self.far_hidden),
-            _vector(self.far_hidden.bias),
-            _matrix(self.far),
-            _matrix(self.pair),
-            _matrix(self.conductance),
-            *_standard(self.around),
-            _matrix(self.occupancy_hidden),
-            _vector(self.occupancy_hidden.bias),
-            _matrix(self.occupancy),
-            _stacked([_matrix(layer.to_wedge) for layer in rounds]),
-            _stacked([_matrix(layer.angle) for layer in rounds]),
-            _stacked([_vector(layer.standardised.mean) for layer in rounds]),
-            _stacked([_vector(layer.standardised.scale) for layer in rounds]),
-            _stacked([matrix[:rows] for matrix, rows in zip(hidden, known, strict=True)]),
-            _stacked([matrix[rows:] for matrix, rows in zip(hidden, known, strict=True)]),
-            _stacked([_vector(layer.hidden.bias) for layer in rounds]),
-            _stacked([_matrix(layer.out) for layer in rounds]),
-            _stacked([_vector(layer.out.bias) for layer in rounds]),
-            _stacked([_matrix(layer) for layer in self.messages]),
-        )
-        biases = (float(layer.bias) for layer in (self.far, self.conductance, self.occupancy))
-        return weights, Constants(self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, _GROUND)
 
     def training_errors(self, inputs: Graph, targets: Targets) -> torch.Tensor:
         """Errors of D* and the tensor, and those of currents and occupancies where known."""
@@ -336,26 +316,6 @@ class Resistors(TensorNetwork):
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
         return (facet * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
-
-
-def _vector(values: torch.Tensor) -> np.ndarray:
-    return values.detach().numpy()
-
-
-def _matrix(layer: nn.Linear) -> np.ndarray:
-    return np.ascontiguousarray(layer.weight.detach().numpy().T)
-
-
-def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of equal shape but for their lengths, one after the other, [parts, longest ...]."""
-    stacked = np.zeros((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.float32)
-    for to, part in zip(stacked, parts, strict=True):
-        to[: len(part)] = part
-    return stacked
-
-
-def _standard(layer: Standardised) -> tuple[np.ndarray, np.ndarray]:
-    return _vector(layer.mean), _vector(layer.scale)
 
 
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:

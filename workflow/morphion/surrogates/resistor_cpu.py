@@ -1,107 +1,27 @@
 """Predictions of the resistor network on CPU cores, structure by structure.
 
 What torch's operators do one after the other for a batch: but there are a hundred of them, and on
-the few hundred pairs of a structure starting one takes as long as its work. Here the threads share
-out the structures, and what a layer leaves stays in a core's cache for the next one. Of the
+the few hundred pairs of a structure starting one takes as long as its work. Here a thread takes one
+structure after the other, and what a layer leaves stays in a core's cache for the next one. Of the
 Gaussians around a distance those beyond ``_TAIL`` widths are as good as 0 and left out; wedges are
 met on the way instead of stored. Forward only: trainings take their gradients from torch.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 _TAIL = 6  # exp(-6.5^2 / 2) = 7e-10
 _BY_E = np.exp(-1.0)
 _LOOPS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
-class Weights(NamedTuple):
-    """All weights, float32: matrices [inputs, outputs], vectors [outputs]. Means and scales
-    standardise. From ``to_wedge`` on, those of all rounds, one after the other: the first of them
-    knows features, fewer or more than what the others know, and the lesser matrix ends in rows
-    that mean nothing."""
+@njit(nogil=True, **_LOOPS)
+def power_and_occupancy(pairs, particles, weights, constants):
+    """K_ab float64 [3, 3] and the sum of the occupancies of a structure of N ``particles``.
 
-    centres: np.ndarray
-    to_particle: np.ndarray
-    ends_mean: np.ndarray
-    ends_scale: np.ndarray
-    facet_mean: np.ndarray
-    facet_scale: np.ndarray
-    far_hidden: np.ndarray
-    far_bias: np.ndarray
-    far: np.ndarray
-    pair: np.ndarray
-    conductance: np.ndarray
-    around_mean: np.ndarray
-    around_scale: np.ndarray
-    occupancy_hidden: np.ndarray
-    occupancy_bias: np.ndarray
-    occupancy: np.ndarray
-    to_wedge: np.ndarray
-    angle: np.ndarray
-    seen_mean: np.ndarray
-    seen_scale: np.ndarray
-    hidden_known: np.ndarray
-    hidden_seen: np.ndarray
-    hidden_bias: np.ndarray
-    out: np.ndarray
-    out_bias: np.ndarray
-    from_pair: np.ndarray
-
-
-class Constants(NamedTuple):
-    """Numbers of the network: the ``near`` cutoff, the biases of its outputs, and how conductance
-    falls with distance before anything is learned."""
-
-    near: float
-    far_bias: float
-    conductance_bias: float
-    occupancy_bias: float
-    decay: float
-    shells_end: float
-    small_facet: float
-    ground: float
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def power_and_occupancy(pairs, start, shape, weights, constants):
-    """K_ab float64 [B, 3, 3] and the sum of the occupancies float64 [B] of structures.
-
-    ``pairs`` are first and second particle int64, separation float32 [E, 3] and facet float32 [E];
-    those of structure b stand from ``start[b]`` on, int64 [B + 1]. ``shape`` is B, N.
+    ``pairs`` are first and second particle int64, separation float32 [E, 3] and facet float32 [E].
+    Few levels of functions, each of which would compile all below it once more.
     """
-    structures, particles = shape
-    power, occupancy = np.zeros((structures, 3, 3)), np.empty(structures)
-    if structures == 1:  # waking other threads would take longer
-        occupancy[0] = _of_one(pairs, particles, weights, constants, power[0])
-        return power, occupancy
-    first, second, separation, facet = pairs
-    for one in prange(structures):
-        low, high, before = start[one], start[one + 1], one * particles
-        mine = (
-            first[low:high] - before,
-            second[low:high] - before,
-            separation[low:high],
-            facet[low:high],
-        )
-        occupancy[one] = _of_one(mine, particles, weights, constants, power[one])
-    return power, occupancy
-
-
-@njit(**_LOOPS)
-def _of_one(pairs, particles, weights, constants, power):
-    """Fill K_ab [3, 3] of a structure; returns the sum of its occupancies."""
-    conductance, around = _conductances(pairs, particles, weights, constants)
-    _dissipate(pairs, conductance, particles, constants.ground, power)
-    return _occupancies(around, weights, constants)
-
-
-@njit(**_LOOPS)
-def _conductances(pairs, particles, weights, constants):
-    """g float64 [E] of the pairs of a structure, and what its particles see after each round,
-    [rounds + 1, N, C]."""
     first, second, separation, facet = pairs
     channels = weights.to_particle.shape[1]
     distance, direction = _directions(separation)
@@ -111,13 +31,11 @@ def _conductances(pairs, particles, weights, constants):
     _multiply(features, weights.to_particle, message)
     _gather_ends(message, facet, first, second, around[0])
     logarithm = _far_logarithms(pairs, distance, features, around[0], weights, constants)
-    near = np.flatnonzero(distance < constants.near)
-    switch = np.empty(len(near), np.float32)
+    near, ends, switch = _near_pairs(pairs, distance, direction, particles, constants.near)
+    known = np.empty((len(near), features.shape[1]), np.float32)
     for m in range(len(near)):
-        switch[m] = 0.5 * (1 + np.cos(np.pi * distance[near[m]] / constants.near))
-    member, begin = _members(first[near], second[near], particles)
-    ends = first[near], second[near], direction[near], member, begin
-    known = features[near]
+        for i in range(features.shape[1]):
+            known[m, i] = features[near[m], i]
     for k in range(len(weights.out)):
         known = _round(ends, known, switch, around[k], weights, k)
         message = np.zeros((len(near), channels), np.float32)
@@ -127,7 +45,34 @@ def _conductances(pairs, particles, weights, constants):
     for m in range(len(near)):
         correction = constants.conductance_bias + _project(known, m, to_conductance)
         logarithm[near[m]] += switch[m] * correction
-    return facet * np.exp(logarithm), around
+    conductance = np.empty(len(first))
+    for p in range(len(first)):
+        conductance[p] = facet[p] * np.exp(logarithm[p])
+    power = _dissipation(pairs, conductance, particles, constants.ground)
+    return power, _occupancies(around, weights, constants)
+
+
+@njit(**_LOOPS)
+def _near_pairs(pairs, distance, direction, particles, cutoff):
+    """Which pairs are near, int64 [M]; their first and second particles, directions [M, 3], and as
+    of ``_members``; and how far they are switched on, float32 [M]."""
+    first, second, _, _ = pairs
+    count = 0
+    for p in range(len(distance)):
+        count += distance[p] < cutoff
+    near, direct = np.empty(count, np.int64), np.empty((count, 3))
+    one, other = np.empty(count, np.int64), np.empty(count, np.int64)
+    switch = np.empty(count, np.float32)
+    m = 0
+    for p in range(len(distance)):
+        if distance[p] < cutoff:
+            near[m], one[m], other[m] = p, first[p], second[p]
+            for axis in range(3):
+                direct[m, axis] = direction[p, axis]
+            switch[m] = 0.5 * (1 + np.cos(np.pi * distance[p] / cutoff))
+            m += 1
+    member, begin = _members(one, other, particles)
+    return near, (one, other, direct, member, begin), switch
 
 
 @njit(**_LOOPS)
@@ -287,8 +232,10 @@ def _members(first, second, particles):
     for m in range(len(first)):
         begin[first[m] + 1] += 1
         begin[second[m] + 1] += 1
-    begin = np.cumsum(begin)
-    member, filled = np.empty(2 * len(first), np.int64), begin[:-1].copy()
+    member, filled = np.empty(2 * len(first), np.int64), np.zeros(particles, np.int64)
+    for i in range(particles):
+        begin[i + 1] += begin[i]
+        filled[i] = begin[i]
     for m in range(len(first)):
         for particle in (first[m], second[m]):
             member[filled[particle]] = m
@@ -316,7 +263,9 @@ def _round(ends, known, switch, particle, weights, k):
     out = _repeat(weights.out_bias[k], count)
     _multiply(hidden, weights.out[k], out)
     _silu(out)
-    out += hidden
+    for m in range(count):
+        for o in range(out.shape[1]):
+            out[m, o] += hidden[m, o]
     return out
 
 
@@ -324,7 +273,9 @@ def _round(ends, known, switch, particle, weights, k):
 def _repeat(bias, rows):
     """[rows, outputs]."""
     out = np.empty((rows, len(bias)), np.float32)
-    out[:] = bias
+    for p in range(rows):
+        for o in range(len(bias)):
+            out[p, o] = bias[o]
     return out
 
 
@@ -384,8 +335,8 @@ def _occupancies(around, weights, constants):
 
 
 @njit(**_LOOPS)
-def _dissipate(pairs, conductance, particles, ground, power):
-    """Fill K_ab [3, 3] by Kirchhoff's laws; nan if the conductances are not sound."""
+def _dissipation(pairs, conductance, particles, ground):
+    """K_ab [3, 3] by Kirchhoff's laws; nan if the conductances are not sound."""
     first, second, separation, _ = pairs
     # The upper triangle, and beside it what the unit fields along the axes drive into each.
     matrix = np.zeros((particles, particles + 3))
@@ -405,10 +356,9 @@ def _dissipate(pairs, conductance, particles, ground, power):
         matrix[i, i] += ground * mean
         for j in range(i, particles):
             matrix[i, j] += mean / particles
+    power, field = np.zeros((3, 3)), np.empty(3)
     if not _eliminate(matrix):
-        power[:] = np.nan
-        return
-    field = np.empty(3)
+        return power * np.nan
     for p in range(len(first)):
         for axis in range(3):
             drop = matrix[first[p], particles + axis] - matrix[second[p], particles + axis]
@@ -416,6 +366,7 @@ def _dissipate(pairs, conductance, particles, ground, power):
         for a in range(3):
             for b in range(3):
                 power[a, b] += conductance[p] * field[a] * field[b]
+    return power
 
 
 @njit(**_LOOPS)
