@@ -1,0 +1,151 @@
+"""The resistor network's kernels, executed on the host, against compiled loops on CPU cores."""
+
+import re
+
+import numpy as np
+import pytest
+from host_device import HostDevice
+from nvrtc import compile_cubin
+from resistor_cases import EDGE, SIZES, Case, deviations, make_positions
+
+from morphion.errors import SurrogateError
+from morphion.gpu.source import ADDED_BY_CUPY, ARCHITECTURES, OPTIONS, join
+from morphion.surrogates import resistor_gpu
+from morphion.surrogates.facets import meeting_pairs
+from morphion.surrogates.resistor_gpu import KERNELS, OnDevice
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def case(request):
+    return Case(request.param)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Case("small")
+
+
+def assert_pairs_are_those_of_cores(small, positions, edge, device=None):
+    positions = np.asarray(positions, dtype=float)
+    expected = meeting_pairs(positions, edge, small.block.near, small.block.cutoff, True)
+    found = small.on(device or HostDevice()).meeting_pairs(positions, edge)
+    for column in range(3):
+        np.testing.assert_array_equal(found[column], expected[column])
+    np.testing.assert_allclose(found[3], expected[3], rtol=0, atol=1e-6)
+    assert [part.dtype for part in found] == [part.dtype for part in expected]
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_pairs_and_facets_are_those_of_cores(small, count):
+    assert_pairs_are_those_of_cores(small, make_positions(count), EDGE)
+    assert_pairs_are_those_of_cores(small, make_positions(count, 91, 7.0), 7.0)
+
+
+def test_near_pairs_are_kept_without_a_facet_and_far_ones_are_not(small):
+    between = [[0, 0, 0], [1.1, 0, 0], [0.55, 0, 0]]
+    apart = [[0, 0, 0], [2.0, 0, 0], [1.0, 0, 0]]
+    structure, _, _, facet = assert_pairs_are_those_of_cores(small, [between, apart], 20.0)
+    np.testing.assert_array_equal(structure, [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(facet > 0, [False, True, True, True, True])
+
+
+def test_a_facet_of_more_corners_than_a_thread_holds_is_whole(small):
+    """Overlapping particles, which no file may hold: whatever is given, memory stays whole."""
+    angle = 2 * np.pi * np.arange(100) / 100
+    ring = np.stack((np.full(100, 0.5), 0.7 * np.cos(angle), 0.7 * np.sin(angle)), 1)
+    found = assert_pairs_are_those_of_cores(small, [[[0, 0, 0], [1.0, 0, 0], *ring]], 20.0)
+    inner = (0.7**2 - 0.5**2) / (2 * 0.7)  # of the circle that 100 chords touch
+    assert found[3][0] == pytest.approx(100 * inner**2 * np.tan(np.pi / 100), rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_power_and_occupancy_are_those_of_cores(case, count):
+    positions = make_positions(count)
+    found = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
+    assert found[0].shape == (count, 3, 3)
+    assert found[1].shape == (count,)
+    assert max(deviations(found, case.by_cores(positions))) < 1e-5
+
+
+LONELY = [[0.4, 0.4, 0.4], [2.8, 2.8, 2.8]]
+PAIR = [[0.4, 0.4, 0.4], [1.2, 1.0, 0.9]]
+
+
+@pytest.mark.parametrize(
+    "positions", [[LONELY], [PAIR], [LONELY, PAIR, LONELY], [[[1.0, 2, 3]]]], ids=len
+)
+def test_structures_of_no_pair_or_one_are_those_of_cores(case, positions):
+    positions = np.array(positions, dtype=float)
+    found = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
+    assert max(deviations(found, case.by_cores(positions))) < 1e-5
+
+
+def test_a_structure_does_not_see_the_batch_nor_the_order_of_threads(case):
+    positions = make_positions(5)
+    together = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
+    backwards = case.on(HostDevice(backwards=True)).power_and_occupancy(positions, EDGE)
+    on_device = case.on(HostDevice())
+    alone = [on_device.power_and_occupancy(positions[b : b + 1], EDGE) for b in range(5)]
+    turned = on_device.power_and_occupancy(positions[::-1], EDGE)
+    for part in range(2):
+        np.testing.assert_array_equal(backwards[part], together[part])
+        np.testing.assert_array_equal([one[part][0] for one in alone], together[part])
+        np.testing.assert_array_equal(turned[part][::-1], together[part])
+
+
+def test_chunks_of_a_batch_are_as_the_whole(small, monkeypatch):
+    positions = make_positions(5)
+    whole = small.on(HostDevice())
+    expected = whole.power_and_occupancy(positions, EDGE)
+    pairs = whole.meeting_pairs(positions, EDGE)
+    monkeypatch.setattr(resistor_gpu, "_ROOM", 2 * whole._room._bytes_each)
+    device = HostDevice()
+    chunks = small.on(device)
+    for found, right in zip(chunks.power_and_occupancy(positions, EDGE), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
+    assert device.launches.count("kirchhoff") == 3
+    for found, right in zip(chunks.meeting_pairs(positions, EDGE), pairs, strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+def test_more_particles_than_shared_memory_holds_are_those_of_cores(small):
+    positions = make_positions(2, 120, 7.0)
+    found = small.on(HostDevice()).power_and_occupancy(positions, 7.0)
+    assert max(deviations(found, small.by_cores(positions, 7.0))) < 1e-5
+
+
+def test_a_network_of_broken_weights_predicts_no_number(small):
+    constants = small.constants._replace(far_bias=np.nan)
+    on_device = OnDevice(HostDevice(), small.weights, constants, small.block.cutoff)
+    power, occupancy = on_device.power_and_occupancy(make_positions(2), EDGE)
+    assert np.isnan(power).all()
+    assert np.isfinite(occupancy).all()
+
+
+def test_launches_are_few_and_memory_is_kept(small):
+    device = HostDevice()
+    on_device = small.on(device)
+    on_device.power_and_occupancy(make_positions(5), EDGE)
+    assert len(device.launches) == 6 + 2 * small.block.rounds
+    room = on_device._room
+    on_device.power_and_occupancy(make_positions(1), EDGE)
+    assert on_device._room is room
+
+
+def test_a_network_too_wide_for_the_kernels_is_refused(small):
+    wide = small.weights._replace(hidden_seen=np.zeros((2, 400, 8), np.float32))
+    with pytest.raises(SurrogateError, match=r"has 410 inputs, 384 at most on a GPU"):
+        OnDevice(HostDevice(), wide, small.constants, small.block.cutoff)
+
+
+def test_numbers_stated_twice_agree():
+    found = dict(re.findall(r"constexpr int (\w+) = (\d+);", join(KERNELS)))
+    for name in ("THREADS", "ROWS", "WIDTH", "SOLVERS", "SHARED"):
+        assert int(found[name]) == getattr(resistor_gpu, f"_{name}")
+    assert resistor_gpu._SHARED >= 7 * resistor_gpu._SOLVERS  # sums of K_ab and the occupancy
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_compile(architecture):
+    assert len(compile_cubin(join(KERNELS), architecture, OPTIONS + ADDED_BY_CUPY)) > 0

@@ -1,0 +1,194 @@
+// Kirchhoff's laws: a block takes the equations of a structure. Follows network.cu and pairs.cu.
+
+constexpr int SOLVERS = 512;  // threads of a block
+// Doubles of shared memory, as _SHARED in resistor_gpu.py: the equations of 106 particles.
+constexpr int SHARED = 6000;
+constexpr int SUMS = 7;  // elements of K_ab and the occupancy
+
+// The upper triangle of a symmetric matrix [N, N], and beside it the right-hand sides.
+struct Equations {
+    double* values;
+    int order;
+
+    __device__ __forceinline__ double* row(int i) const  // of which entry i is the first
+    {
+        return values + (size_t)i * (order + 3) - (size_t)i * (i + 1) / 2;
+    }
+};
+
+// Currents into each particle, per unit of its potential and by the unit fields along the axes.
+__device__ __forceinline__ void fill_diagonal(const Equations& all, const Room* room, int before)
+{
+    for (int i = threadIdx.x; i < all.order; i += SOLVERS) {
+        const size_t particle = before + i;
+        const int* list = room->met + particle * room->particles;
+        double diagonal = 0.0, load[3] = {0.0, 0.0, 0.0};
+        for (int n = 0; n < room->degree[particle]; ++n) {
+            const Pair pair = room->pairs[list[n]];
+            const double g = room->conductance[list[n]];
+            const double signed_g = pair.first == particle ? -g : g;
+            diagonal += g;
+            for (int axis = 0; axis < 3; ++axis) load[axis] += signed_g * pair.separation[axis];
+        }
+        double* row = all.row(i);
+        row[i] = diagonal;
+        for (int axis = 0; axis < 3; ++axis) row[all.order + axis] = load[axis];
+    }
+}
+
+// Sums over the threads of a block, known to thread 0 alone; `shared` has room for all.
+__device__ __forceinline__ void sum_up(double* sums, int count, double* shared)
+{
+    const int t = threadIdx.x;
+    __syncthreads();
+    for (int n = 0; n < count; ++n) shared[n * SOLVERS + t] = sums[n];
+    for (int half = SOLVERS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (t < half)
+            for (int n = 0; n < count; ++n)
+                shared[n * SOLVERS + t] += shared[n * SOLVERS + t + half];
+    }
+    if (t == 0)
+        for (int n = 0; n < count; ++n) sums[n] = shared[n * SOLVERS];
+}
+
+// Mean of the diagonal, which scales what fixes the potentials that Kirchhoff leaves free.
+__device__ __forceinline__ double mean_of_diagonal(const Equations& all)
+{
+    __shared__ double parts[32], mean;
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        double part = 0.0;
+        for (int i = threadIdx.x; i < all.order; i += 32) part += all.row(i)[i];
+        parts[threadIdx.x] = part;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        mean = 0.0;
+        for (int t = 0; t < 32; ++t) mean += parts[t];
+        mean /= all.order;
+        if (mean < 1e-30) mean = 1e-30;  // no two particles meet
+    }
+    __syncthreads();
+    return mean;
+}
+
+__device__ __forceinline__ void assemble(
+    const Equations& all, const Network* network, const Room* room, int b)
+{
+    const int order = all.order, before = b * order;
+    fill_diagonal(all, room, before);
+    const double mean = mean_of_diagonal(all), everywhere = mean / order;
+    const int lane = threadIdx.x % 32, group = threadIdx.x / 32;
+    for (int i = group; i < order; i += SOLVERS / 32) {
+        double* row = all.row(i);
+        if (lane == 0) row[i] = row[i] + network->ground * mean + everywhere;
+        for (int j = i + 1 + lane; j < order; j += 32) row[j] = everywhere;
+    }
+    __syncthreads();
+    for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
+        const Pair pair = room->pairs[e];
+        all.row(pair.first - before)[pair.second - before] -= room->conductance[e];
+    }
+    __syncthreads();
+}
+
+// Subtract from the rows below `k` what makes their column k vanish. A thread reads its entries of
+// several rows before it writes one, so that it waits for memory once.
+__device__ __forceinline__ void eliminate_below(const Equations& all, int k)
+{
+    constexpr int groups = SOLVERS / 32, rows = 6;
+    const int lane = threadIdx.x % 32, group = threadIdx.x / 32;
+    const double* above = all.row(k);
+    const double inverse = 1 / above[k];
+    for (int j = k + 1 + lane; j < all.order + 3; j += 32) {
+        const double right = above[j] * inverse;
+        const int last = min(j, all.order - 1);
+        for (int begin = k + 1 + group; begin <= last; begin += rows * groups) {
+            double entry[rows];
+#pragma unroll
+            for (int n = 0; n < rows; ++n) {
+                const int i = begin + n * groups;
+                if (i <= last) entry[n] = all.row(i)[j] - above[i] * right;
+            }
+#pragma unroll
+            for (int n = 0; n < rows; ++n) {
+                const int i = begin + n * groups;
+                if (i <= last) all.row(i)[j] = entry[n];
+            }
+        }
+    }
+}
+
+// The solutions take the place of the right-hand sides; false if the matrix is not positive.
+__device__ bool eliminate(const Equations& all)
+{
+    const int order = all.order;
+    for (int k = 0; k < order; ++k) {
+        if (!(all.row(k)[k] > 0)) return false;
+        eliminate_below(all, k);
+        __syncthreads();
+    }
+    for (int i = threadIdx.x; i < order; i += SOLVERS) all.row(i)[i] = 1 / all.row(i)[i];
+    __syncthreads();
+    for (int k = order - 1; k >= 0; --k) {
+        const double* solved = all.row(k);  // but for the pivot, that other threads can read it
+        for (int at = threadIdx.x; at < 3 * k; at += SOLVERS) {
+            double* row = all.row(at / 3);
+            row[order + at % 3] -= row[k] * (solved[order + at % 3] * solved[k]);
+        }
+        __syncthreads();
+    }
+    for (int at = threadIdx.x; at < 3 * order; at += SOLVERS) {
+        double* row = all.row(at / 3);
+        row[order + at % 3] *= row[at / 3];
+    }
+    __syncthreads();
+    return true;
+}
+
+// Add what pairs dissipate in unit fields to a thread's sums: K_xx, K_xy, K_xz, K_yy, K_yz, K_zz.
+__device__ __forceinline__ void dissipate(
+    const Equations& all, const Room* room, int b, double* sums)
+{
+    const int before = b * all.order;
+    for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
+        const Pair pair = room->pairs[e];
+        const double g = room->conductance[e];
+        const double* first = all.row(pair.first - before) + all.order;
+        const double* second = all.row(pair.second - before) + all.order;
+        double field[3];
+        for (int axis = 0; axis < 3; ++axis)
+            field[axis] = pair.separation[axis] + (first[axis] - second[axis]);
+        int at = 0;
+        for (int x = 0; x < 3; ++x)
+            for (int y = x; y < 3; ++y) sums[at++] += g * field[x] * field[y];
+    }
+}
+
+// K_ab and the sum of the occupancies of each structure, [10] from found[done] on; K_ab is nan if
+// its conductances are not sound.
+extern "C" __global__ void __launch_bounds__(512) kirchhoff(
+    const Network* network, const Room* room, int structures, double* found, int done)
+{
+    __shared__ double shared[SHARED];
+    const int particles = (int)room->particles;
+    const size_t size = doubles_of_equations(particles);
+    const Equations all = {size <= SHARED ? shared : room->matrices + blockIdx.x * size, particles};
+    for (int b = blockIdx.x; b < structures; b += gridDim.x) {
+        double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};
+        assemble(all, network, room, b);
+        const bool sound = eliminate(all);
+        if (sound) dissipate(all, room, b, sums);
+        for (int i = threadIdx.x; i < particles; i += SOLVERS)
+            sums[SUMS - 1] += room->occupancy[(size_t)b * particles + i];
+        sum_up(sums, SUMS, shared);
+        if (threadIdx.x == 0) {
+            const int element[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+            double* out = found + 10 * (size_t)(done + b);
+            for (int n = 0; n < 9; ++n) out[n] = sound ? sums[element[n]] : nan("");
+            out[9] = sums[SUMS - 1];
+        }
+        __syncthreads();
+    }
+}
