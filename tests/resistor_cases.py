@@ -5,20 +5,24 @@ import torch
 from surrogate_cases import BOX, DIAMETER, networks
 
 from morphion.surrogates.build import build, representation
-from morphion.surrogates.resistor_cpu import power_and_occupancy
 from morphion.surrogates.resistor_gpu import OnDevice
 
-# As in test_resistor_cpu.py.
+# The second has sizes that are no multiples of four, and more neurons than features; the third is
+# the default one but for its reach.
 SIZES = {
     "small": {},
     "odd": {"radial": 5, "channels": 5, "neurons": 11, "rounds": 1, "solvent": False},
     "default": {"radial": 44, "channels": 16, "neurons": 64, "rounds": 3},
 }
 EDGE = BOX / DIAMETER
+# Structures of no pair and of one.
+LONELY = [[0.4, 0.4, 0.4], [2.8, 2.8, 2.8]]
+PAIR = [[0.4, 0.4, 0.4], [1.2, 1.0, 0.9]]
 
 
 def make_positions(count, particles=50, edge=EDGE):
-    """Spheres without overlaps [count, particles, 3] in a box, in sphere diameters."""
+    """Spheres without overlaps [count, particles, 3] in a box, in sphere diameters; so close that
+    there is a way through."""
     rng = np.random.default_rng(count)
     positions = np.empty((count, particles, 3))
     for structure in positions:
@@ -39,30 +43,26 @@ class Case:
         self.block = networks()["resistor"].model_copy(update=SIZES[name])
         self.model, self.sees = build(self.block, 25), representation(self.block, 25)
         self.model.initialise(torch.Generator().manual_seed(3))
-        seen = self._graph(make_positions(8), EDGE)
+        seen = self.graph(make_positions(8))
         self.model.calibrate([(np.arange(8), lambda: seen)], np.full(8, 0.4))
         generator = torch.Generator().manual_seed(4)
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
         with torch.inference_mode():
-            self.weights, self.constants = self.model.eval()._prepared()
+            self.weights, self.constants, *_ = self.model.eval()._prepared()
 
     def on(self, device):
         return OnDevice(device, self.weights, self.constants, self.block.cutoff)
 
     def by_cores(self, positions, edge=EDGE):
         """K_ab [B, 3, 3] and the sums of the occupancies [B]."""
-        graph = self._graph(np.asarray(positions, dtype=float), edge)
-        structure, *pairs = (
-            part.numpy()
-            for part in (graph.structure, graph.first, graph.second, graph.separation, graph.facet)
-        )
-        start = np.searchsorted(structure, np.arange(graph.shape[0] + 1))
-        return power_and_occupancy(tuple(pairs), start, graph.shape, self.weights, self.constants)
+        graph = self.graph(positions, edge)
+        with torch.inference_mode():
+            return self.model._on_cores(graph)
 
-    def _graph(self, positions, edge):
-        return self.sees.of(positions, edge, 1.0, torch.device("cpu"))
+    def graph(self, positions, edge=EDGE):
+        return self.sees.of(np.asarray(positions, dtype=float), edge, 1.0, torch.device("cpu"))
 
 
 def deviations(found, expected):

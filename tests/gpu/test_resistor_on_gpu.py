@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from resistor_cases import EDGE, SIZES, Case, deviations, make_positions
+from resistor_cases import EDGE, LONELY, PAIR, SIZES, Case, deviations, make_positions
 
 from morphion.surrogates.facets import meeting_pairs
 
@@ -38,11 +38,7 @@ def test_power_and_occupancy_are_those_of_cores(device, case, count, particles, 
 
 @pytest.mark.parametrize(
     "positions",
-    [
-        [[[0.4, 0.4, 0.4], [2.8, 2.8, 2.8]]],
-        [[[0.4, 0.4, 0.4], [1.2, 1.0, 0.9]]],
-        [[[1.0, 2.0, 3.0]]],
-    ],
+    [[LONELY], [PAIR], [[[1.0, 2.0, 3.0]]]],
     ids=["no pair", "one pair", "one particle"],
 )
 def test_structures_of_no_pair_or_one_are_those_of_cores(device, case, positions):

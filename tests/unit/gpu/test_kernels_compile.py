@@ -6,9 +6,10 @@ from nvrtc import compile_cubin
 from morphion.exact import multigrid_gpu
 from morphion.gpu.source import ADDED_BY_CUPY, ARCHITECTURES, OPTIONS, PACKAGE, join
 from morphion.kmc import engine_gpu
+from morphion.surrogates import resistor_gpu
 from morphion.transport import raster_gpu
 
-MODULES = (engine_gpu, multigrid_gpu, raster_gpu)
+MODULES = (engine_gpu, multigrid_gpu, raster_gpu, resistor_gpu)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

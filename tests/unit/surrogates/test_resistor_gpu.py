@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from host_device import HostDevice
-from nvrtc import compile_cubin
-from resistor_cases import EDGE, SIZES, Case, deviations, make_positions
+from resistor_cases import EDGE, LONELY, PAIR, SIZES, Case, deviations, make_positions
 
 from morphion.errors import SurrogateError
-from morphion.gpu.source import ADDED_BY_CUPY, ARCHITECTURES, OPTIONS, join
-from morphion.surrogates import resistor_gpu
+from morphion.gpu.source import join
+from morphion.surrogates import resistor, resistor_gpu
 from morphion.surrogates.facets import meeting_pairs
 from morphion.surrogates.resistor_gpu import KERNELS, OnDevice
 
@@ -68,10 +68,6 @@ def test_power_and_occupancy_are_those_of_cores(case, count):
     assert max(deviations(found, case.by_cores(positions))) < 1e-5
 
 
-LONELY = [[0.4, 0.4, 0.4], [2.8, 2.8, 2.8]]
-PAIR = [[0.4, 0.4, 0.4], [1.2, 1.0, 0.9]]
-
-
 @pytest.mark.parametrize(
     "positions", [[LONELY], [PAIR], [LONELY, PAIR, LONELY], [[[1.0, 2, 3]]]], ids=len
 )
@@ -115,6 +111,32 @@ def test_more_particles_than_shared_memory_holds_are_those_of_cores(small):
     assert max(deviations(found, small.by_cores(positions, 7.0))) < 1e-5
 
 
+def test_a_network_predicts_by_kernels_where_there_is_a_gpu(small, monkeypatch):
+    device = HostDevice()
+    monkeypatch.setattr(resistor, "device_of_kernels", lambda _: device)
+    model, box = small.model, small.block.cutoff  # which is taken twice along each axis
+    for positions, edge in ((make_positions(3), EDGE), (make_positions(2, 3, box), box)):
+        structures = (small.sees, 5 * positions, 5 * edge, 5.0, torch.device("cpu"))
+        with torch.inference_mode():
+            found = model.from_structures(*structures)
+            assert device.launches.count("kirchhoff") > 0
+            expected = model(small.graph(positions, edge))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * expected.max())
+        device.launches.clear()
+
+
+def test_a_network_that_does_not_fit_predicts_by_torch(small, monkeypatch):
+    device = HostDevice()
+    monkeypatch.setattr(resistor, "device_of_kernels", lambda _: device)
+    monkeypatch.setattr(resistor, "fits", lambda weights: False)
+    with torch.inference_mode():
+        found = small.model.from_structures(
+            small.sees, make_positions(2), EDGE, 1.0, torch.device("cpu")
+        )
+        torch.testing.assert_close(found, small.model(small.graph(make_positions(2))))
+    assert device.launches == []
+
+
 def test_a_network_of_broken_weights_predicts_no_number(small):
     constants = small.constants._replace(far_bias=np.nan)
     on_device = OnDevice(HostDevice(), small.weights, constants, small.block.cutoff)
@@ -135,7 +157,7 @@ def test_launches_are_few_and_memory_is_kept(small):
 
 def test_a_network_too_wide_for_the_kernels_is_refused(small):
     wide = small.weights._replace(hidden_seen=np.zeros((2, 400, 8), np.float32))
-    with pytest.raises(SurrogateError, match=r"has 410 inputs, 384 at most on a GPU"):
+    with pytest.raises(SurrogateError, match=r"has 410 inputs; kernels have room for 384"):
         OnDevice(HostDevice(), wide, small.constants, small.block.cutoff)
 
 
@@ -144,8 +166,3 @@ def test_numbers_stated_twice_agree():
     for name in ("THREADS", "ROWS", "WIDTH", "SOLVERS", "SHARED"):
         assert int(found[name]) == getattr(resistor_gpu, f"_{name}")
     assert resistor_gpu._SHARED >= 7 * resistor_gpu._SOLVERS  # sums of K_ab and the occupancy
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_kernels_compile(architecture):
-    assert len(compile_cubin(join(KERNELS), architecture, OPTIONS + ADDED_BY_CUPY)) > 0

@@ -7,13 +7,16 @@ changes, which the several-fold range of D* within a data set calls for.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from morphion.config.surrogates import DenseNetwork
+
+if TYPE_CHECKING:
+    from morphion.surrogates.representations import Representation
 
 Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 
@@ -84,6 +87,17 @@ class Surrogate3D(nn.Module):
         # The exponential of a half-precision number would be off by up to half a percent.
         raw = self.features(self._standardised(inputs)).float().flatten()
         return torch.exp(self.log_mean + self.log_scale * raw)
+
+    def from_structures(
+        self,
+        sees: "Representation",
+        positions: np.ndarray,
+        box_length: float,
+        diameter: float,
+        device: torch.device,
+    ) -> torch.Tensor:
+        """What ``forward`` returns of structures [B, N, 3], lengths in voxels, for a prediction."""
+        return self(sees.of(positions, box_length, diameter, device))
 
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Set what a network takes from its training set before the first step.

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from morphion import store
-from morphion.errors import SurrogateError
+from morphion.errors import DeviceMemoryError, SurrogateError
 from morphion.surrogates.build import build, representation
 from morphion.surrogates.data import training_part
 from morphion.surrogates.memory import keep_freed_memory
@@ -160,11 +160,13 @@ class Surrogate:
             with torch.inference_mode(), self._sees.threads(), steady:
                 for start in range(0, len(positions), batch):
                     part = slice(start, start + batch)
-                    output = self._model(self._sees.of(positions[part], *lengths, self._device))
+                    output = self._model.from_structures(
+                        self._sees, positions[part], *lengths, self._device
+                    )
                     for values, read in zip(found, reads, strict=True):
                         values[part] = read(output).double().cpu().numpy()
                 return found
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, DeviceMemoryError) as error:
             raise SurrogateError(
                 f"{self._device} has too little memory left for network {self.network_name!r} and "
                 f"{min(batch, len(positions))} structures; other programs may hold some, and "

@@ -125,11 +125,18 @@ class PairGraphs(Representation):
     def of(
         self, positions: np.ndarray, box_length: float, diameter: float, device: torch.device
     ) -> Graph:
-        copies = self.copies(box_length, diameter)
-        if copies > 1:
-            positions, box_length = repeated(positions, box_length, copies), copies * box_length
+        positions, box_length = self.enlarged(positions, box_length, diameter)
         lengths = (box_length, diameter)
         return self.graph(positions, *lengths, self.pairs(positions, *lengths), device)
+
+    def enlarged(
+        self, positions: np.ndarray, box_length: float, diameter: float
+    ) -> tuple[np.ndarray, float]:
+        """Structures in a box with room for the cutoff, and its edge."""
+        copies = self.copies(box_length, diameter)
+        if copies == 1:
+            return positions, box_length
+        return repeated(positions, box_length, copies), copies * box_length
 
     def copies(self, box_length: float, diameter: float) -> int:
         copies = 1
@@ -155,7 +162,7 @@ class PairGraphs(Representation):
         return build_graph(positions, box_length, diameter, self._near, pairs, device)
 
     def at_once(self, device: torch.device) -> int:
-        return 64
+        return 512 if device.type == "cuda" else 64
 
     def hold(self, data: Labelled, key: tuple | None, device: torch.device) -> Inputs:
         return _PairInputs(self, data, device)

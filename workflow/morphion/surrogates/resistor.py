@@ -22,9 +22,10 @@ phi^a_i - phi^a_j) and z_i as well, so that local laws are learned from local fa
 pairs can meet all currents, and it ends with D*, the tensor and the occupancies.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -33,11 +34,14 @@ from torch import nn
 from torch.nn import functional
 
 from morphion.config.surrogates import ResistorNetwork
-from morphion.errors import SurrogateError
+from morphion.errors import DeviceError, SurrogateError
+from morphion.gpu import CudaDevice, choose
+from morphion.progress import log
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.resistor_cpu import power_and_occupancy
-from morphion.surrogates.resistor_weights import Constants, Weights, weights_of
+from morphion.surrogates.resistor_gpu import OnDevice, fits
+from morphion.surrogates.resistor_weights import Constants, Prepared, weights_of
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -50,6 +54,9 @@ from morphion.surrogates.surroundings import (
     switch_off,
 )
 from morphion.threads import in_parts
+
+if TYPE_CHECKING:
+    from morphion.surrogates.representations import PairGraphs
 
 # Conductance over area falls with distance before anything is learned: e-fold each fifth of a
 # diameter, as far as ligand shells may meet; beyond there is solvent alone.
@@ -144,6 +151,18 @@ class Flow(NamedTuple):
     occupancy: torch.Tensor
 
 
+@functools.cache
+def device_of_kernels(device: torch.device) -> CudaDevice | None:
+    """Where kernels run if torch's device is a GPU; None without CuPy."""
+    if device.type != "cuda":
+        return None
+    try:
+        return choose("gpu")
+    except DeviceError as error:
+        log(f"resistor networks predict by torch's operators, slowly: {error}")
+        return None
+
+
 class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
@@ -153,7 +172,9 @@ class Resistors(TensorNetwork):
         super().__init__((), block.tensor_weight)
         self._near, self._solvent = block.near, block.solvent
         self.least_output = 0.0 if block.solvent else _NOTHING
-        self._compiled: tuple[Weights, Constants] | None = None
+        self._far = block.cutoff
+        self._compiled: Prepared | None = None
+        self._on_device: OnDevice | None = None
         self._current_weight, self._current_share = block.current_weight, block.current_share
         self._occupancy_weight = block.occupancy_weight
         self.register_buffer("centres", gaussian_centres(block.cutoff, block.radial))
@@ -224,8 +245,28 @@ class Resistors(TensorNetwork):
         predicts = not (self.training or self.by_torch_alone or torch.is_grad_enabled())
         if not predicts or graph.first.device.type != "cpu":
             return self.flow(graph).tensor
-        power, occupancy = self._on_cores(graph)
-        return self._tensor(graph, power, self._unit(graph, occupancy))
+        return self._prepared().tensor(*self._on_cores(graph), graph.volume)
+
+    def from_structures(
+        self,
+        sees: "PairGraphs",
+        positions: np.ndarray,
+        box_length: float,
+        diameter: float,
+        device: torch.device,
+    ) -> torch.Tensor:
+        """As of all networks; on a GPU by kernels that find the pairs as well, left on the host."""
+        prepared, lengths = self._prepared(), (box_length, diameter)
+        kernels = None if self.by_torch_alone else device_of_kernels(device)
+        if kernels is None or not fits(prepared.weights):
+            return super().from_structures(sees, positions, *lengths, device)
+        if self._on_device is None:
+            parts = prepared.weights, prepared.constants, self._far
+            self._on_device = OnDevice(kernels, *parts)
+        positions, box_length = sees.enlarged(positions, *lengths)
+        box = box_length / diameter
+        centres = np.asarray(positions, dtype=np.float64) / diameter
+        return prepared.tensor(*self._on_device.power_and_occupancy(centres, box), box**3)
 
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""
@@ -235,48 +276,47 @@ class Resistors(TensorNetwork):
         power = dissipation(graph, conductance, field)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
         occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
-        unit = self._unit(graph, occupancy.sum(1))
-        current = (unit[graph.structure] * conductance)[:, None] * field
-        return Flow(self._tensor(graph, power, unit), current, occupancy)
-
-    def _unit(self, graph: Graph, occupancy: torch.Tensor) -> torch.Tensor:
-        """1 / (sum_i z_i + V z_0) in units of D* [B], of the sums over the particles [B]."""
-        return self.unit / (occupancy + graph.volume * torch.exp(self.solvent))
-
-    def _tensor(self, graph: Graph, power: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
-        """D*_ab [B, 3, 3] of the power K_ab."""
+        unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
         k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
-        return unit[:, None, None] * (power + beside)
+        tensor = unit[:, None, None] * (power + beside)
+        current = (unit[graph.structure] * conductance)[:, None] * field
+        return Flow(tensor, current, occupancy)
 
-    def _on_cores(self, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    def _on_cores(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
         """Power K_ab [B, 3, 3] and sums of the occupancies [B], by compiled loops."""
         structures, particles = graph.shape
         start = np.searchsorted(graph.structure.numpy(), np.arange(structures + 1))
         first, second = (end.numpy() % particles for end in (graph.first, graph.second))
         pairs = first, second, graph.separation.numpy(), graph.facet.numpy()
         power, occupancy = np.empty((structures, 3, 3)), np.empty(structures)
-        prepared = self._prepared()
+        network = self._prepared()[:2]
 
         def fill(low: int, high: int) -> None:
             for one in range(low, high):
                 mine = tuple(part[start[one] : start[one + 1]] for part in pairs)
-                power[one], occupancy[one] = power_and_occupancy(mine, particles, *prepared)
+                power[one], occupancy[one] = power_and_occupancy(mine, particles, *network)
 
         in_parts(fill, structures, get_num_threads())
-        return torch.from_numpy(power).float(), torch.from_numpy(occupancy).float()
+        return power, occupancy
 
     def train(self, mode: bool = True) -> "Resistors":
         """As of all modules; weights may change until ``eval`` is called again."""
-        self._compiled = None
+        self._compiled = self._on_device = None
         return super().train(mode)
 
-    def _prepared(self) -> tuple[Weights, Constants]:
-        """What compiled loops take of the network, found once after each ``eval``."""
+    def _prepared(self) -> Prepared:
+        """What loops and kernels take of the network, found once after each ``eval``."""
         if self._compiled is None:
             biases = (float(one.bias) for one in (self.far, self.conductance, self.occupancy))
             constants = (self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, _GROUND)
-            self._compiled = weights_of(self), Constants(*constants)
+            self._compiled = Prepared(
+                weights_of(self),
+                Constants(*constants),
+                float(self.unit),
+                math.exp(self.solvent),
+                math.exp(self.conductivity if self._solvent else _NO_SOLVENT),
+            )
         return self._compiled
 
     def training_errors(self, inputs: Graph, targets: Targets) -> torch.Tensor:

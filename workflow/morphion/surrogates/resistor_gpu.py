@@ -14,7 +14,7 @@ import numpy as np
 
 from morphion.errors import SurrogateError
 from morphion.gpu import CudaDevice
-from morphion.surrogates.resistor_cpu import Constants, Weights
+from morphion.surrogates.resistor_weights import Constants, Weights
 
 KERNELS = tuple(
     f"surrogates/kernels/{name}.cu"
@@ -46,10 +46,10 @@ class OnDevice:
     """
 
     def __init__(self, device: CudaDevice, weights: Weights, constants: Constants, far: float):
-        if (widest := _widest(weights)) > _WIDTH:
+        if not fits(weights):
             raise SurrogateError(
-                f"a layer of the resistor network has {widest} inputs, {_WIDTH} at most on a GPU; "
-                "fewer neurons or channels, or engine: cpu"
+                f"a layer of the resistor network has {_widest(weights)} inputs; kernels have room "
+                f"for {_WIDTH}"
             )
         self._device = device
         self._channels, self._neurons = weights.from_pair.shape[2], weights.from_pair.shape[1]
@@ -234,6 +234,11 @@ def _bytes_each(particles: int, pairs: int, sizes: tuple[int, int, int]) -> int:
     """Memory that a structure takes."""
     layout = _layout(1, particles, pairs, sizes).values()
     return sum(length * np.dtype(dtype).itemsize for length, dtype in layout)
+
+
+def fits(weights: Weights) -> bool:
+    """Whether the kernels have room for every layer."""
+    return _widest(weights) <= _WIDTH
 
 
 def _widest(weights: Weights) -> int:

@@ -1,4 +1,4 @@
-"""Weights of a resistor network as plain arrays, for compiled loops."""
+"""Weights of a resistor network as plain arrays, for compiled loops and kernels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -60,8 +60,24 @@ class Constants(NamedTuple):
     ground: float
 
 
+class Prepared(NamedTuple):
+    """All that loops and kernels take of a network; ``unit`` of its output, z_0 and k_0."""
+
+    weights: Weights
+    constants: Constants
+    unit: float
+    solvent: float
+    conductivity: float
+
+    def tensor(self, power: np.ndarray, occupancy: np.ndarray, volume: float) -> torch.Tensor:
+        """D*_ab float32 [B, 3, 3] of K_ab [B, 3, 3] and the sums of the occupancies [B]."""
+        unit = self.unit / (occupancy + volume * self.solvent)
+        total = power + volume * self.conductivity * np.eye(3)
+        return torch.from_numpy((unit[:, None, None] * total).astype(np.float32))
+
+
 def weights_of(network: nn.Module) -> Weights:
-    """Weights of ``morphion.surrogates.resistor.Resistors`` on the CPU; vectors are not copied."""
+    """Weights of ``morphion.surrogates.resistor.Resistors``; vectors on the CPU are not copied."""
     rounds = network.rounds
     known = [layer.to_wedge.in_features for layer in rounds]
     hidden = [_matrix(layer.hidden) for layer in rounds]
@@ -93,11 +109,11 @@ def weights_of(network: nn.Module) -> Weights:
 
 
 def _vector(values: torch.Tensor) -> np.ndarray:
-    return values.detach().numpy()
+    return values.detach().cpu().numpy()
 
 
 def _matrix(layer: nn.Linear) -> np.ndarray:
-    return np.ascontiguousarray(layer.weight.detach().numpy().T)
+    return np.ascontiguousarray(layer.weight.detach().cpu().numpy().T)
 
 
 def _standard(layer: Standardised) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 
 // Weights and numbers of a network, as _network in resistor_gpu.py; members of 8 bytes each.
 struct Network {
-    // As Weights in resistor_cpu.py: matrices [inputs, outputs].
+    // As Weights in resistor_weights.py: matrices [inputs, outputs].
     const float *centres, *to_particle, *ends_mean, *ends_scale, *facet_mean, *facet_scale;
     const float *far_hidden, *far_hidden_bias, *far, *pair, *conductance;
     const float *around_mean, *around_scale, *occupancy_hidden, *occupancy_hidden_bias, *occupancy;
