@@ -1,4 +1,4 @@
-"""Contiguous parts of a batch of walkers on threads, for compiled code that releases the GIL."""
+"""Contiguous parts of a batch on threads, for compiled code that releases the GIL."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -70,11 +70,8 @@ def _predict(
         found = predict(centres, *lengths)
     except MorphionError as error:
         raise type(error)(f"{structure.path}: {error}") from error
-    unit, prediction, spread = (
-        surrogate.reference_diffusivity,
-        float(found[0][0]),
-        float(found[1][0]),
-    )
+    unit = surrogate.reference_diffusivity
+    prediction, spread = (float(values[0]) for values in found[:2])
     tensor = {"tensor": (found[2][0] * unit).tolist()} if surrogate.has_tensor else {}
     quantities = {
         name: float(values[0]) for name, values in describe(centres, *lengths).items()

@@ -256,13 +256,12 @@ class Resistors(TensorNetwork):
         device: torch.device,
     ) -> torch.Tensor:
         """As of all networks; on a GPU by kernels that find the pairs as well, left on the host."""
-        prepared, lengths = self._prepared(), (box_length, diameter)
+        lengths = (box_length, diameter)
         kernels = None if self.by_torch_alone else device_of_kernels(device)
-        if kernels is None or not fits(prepared.weights):
+        if kernels is None or not fits((prepared := self._prepared()).weights):
             return super().from_structures(sees, positions, *lengths, device)
         if self._on_device is None:
-            parts = prepared.weights, prepared.constants, self._far
-            self._on_device = OnDevice(kernels, *parts)
+            self._on_device = OnDevice(kernels, *prepared[:2], self._far)
         positions, box_length = sees.enlarged(positions, *lengths)
         box = box_length / diameter
         centres = np.asarray(positions, dtype=np.float64) / diameter
