@@ -6,12 +6,15 @@ it leaves, and at 75^3 or 225^3 voxels writing and reading it takes longer than 
 The first block sees images of two values. The nine voxels of a column normal to x are one of 512
 patterns, so that a filter's response is the sum of three table entries, one to each of the columns
 x - 1, x, x + 1; its field is never stored, but found again for the gradient. Of the cells that the
-pool averages, those of a repeated image that see the same are worked out once.
+pool averages, those of a repeated image that see the same are worked out once (``repeats``), and so
+are those of later blocks.
 """
 
 import numpy as np
 import torch
 from numba import njit, prange
+
+from morphion.surrogates.repeats import Cells, Pool
 
 _PARTS = 4  # of each image, worked on in parallel; fixed, so that sums do not depend on threads
 # Bit k of a pattern belongs to the tap k = 3 (dz + 1) + (dy + 1).
@@ -58,52 +61,31 @@ def _within(cell, edge):
 
 
 @njit(cache=True, inline="always")
-def _period(voxels):
-    """Cells of two voxels after which a repeated image of ``voxels`` along an edge is the same."""
-    return voxels if voxels % 2 else voxels // 2
-
-
-@njit(cache=True, inline="always")
-def _times(cell, period, edge):
-    """How many cells along an axis see what this one sees, ``period`` apart: 0 if one before it
-    does."""
-    if not _within(cell, edge):
-        return 1
-    return 0 if cell > period else 1 + ((edge - 3) // 2 - cell) // period
-
-
-@njit(cache=True, inline="always")
 def _sees_nothing(filled, x):
     """Whether no voxel of a cell has a filled one in its kernel: so it is for most."""
     return not (filled[2 * x] | filled[2 * x + 1] | filled[2 * x + 2] | filled[2 * x + 3])
 
 
 @njit(cache=True, parallel=True)
-def _forward(images, edge, tables, bases, out):
-    half, filters = out.shape[1], out.shape[4]
-    period = _period(images.shape[1])
+def _forward(images, edge, tables, bases, kinds, out):
+    cells, starts, places = kinds
+    filters = out.shape[4]
     for part in prange(images.shape[0] * _PARTS):
         image, found = images[part // _PARTS], out[part // _PARTS]
         codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
         cell, value = np.empty(filters, np.float32), np.empty(filters, np.float32)
-        for k in range(part % _PARTS, half, _PARTS):
-            deep = _times(k, period, edge)
-            for j in range(half if deep > 0 else 0):
-                high = _times(j, period, edge)
-                if high == 0:
-                    continue
+        for a in range(part % _PARTS, len(cells), _PARTS):
+            for b in range(len(cells)):
+                k, j = cells[a], cells[b]
                 _cell_rows(image, k, j, edge, codes, filled)
                 inner = _within(k, edge) and _within(j, edge)
-                for x in range(half):
-                    times = deep, high, _times(x, period, edge)
-                    if times[2] == 0:
-                        continue
+                for c, x in enumerate(cells):
                     if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
                             cell[f] = max(bases[1, 1, 1, f], np.float32(0))
                     else:
                         _mean_response(codes, (k, j, x), edge, tables, bases, value, cell)
-                    _hand_out(cell, found, (k, j, x), times, period)
+                    _hand_out(cell, found, (a, b, c), starts, places)
 
 
 @njit(cache=True, inline="always")
@@ -120,24 +102,26 @@ def _mean_response(codes, at, edge, tables, bases, value, cell):
 
 
 @njit(cache=True, inline="always")
-def _hand_out(cell, field, at, times, period):
-    """Write the values of a cell to all that see the same."""
-    for a in range(times[0]):
-        for b in range(times[1]):
-            for c in range(times[2]):
-                to = field[at[0] + a * period, at[1] + b * period, at[2] + c * period]
+def _hand_out(cell, field, kind, starts, places):
+    """Write the values of a cell to the places of its kind."""
+    a, b, c = kind
+    for k in places[starts[a] : starts[a + 1]]:
+        for j in places[starts[b] : starts[b + 1]]:
+            for x in places[starts[c] : starts[c + 1]]:
+                to = field[k, j, x]
                 for f in range(len(cell)):
                     to[f] = cell[f]
 
 
 @njit(cache=True, inline="always")
-def _collect(cell, field, at, times, period):
-    """Sum the values of all cells that see the same."""
+def _collect(cell, field, kind, starts, places):
+    """Sum the values at the places of a kind."""
+    a, b, c = kind
     cell[:] = 0
-    for a in range(times[0]):
-        for b in range(times[1]):
-            for c in range(times[2]):
-                given = field[at[0] + a * period, at[1] + b * period, at[2] + c * period]
+    for k in places[starts[a] : starts[a + 1]]:
+        for j in places[starts[b] : starts[b + 1]]:
+            for x in places[starts[c] : starts[c + 1]]:
+                given = field[k, j, x]
                 for f in range(len(cell)):
                     cell[f] += given[f]
 
@@ -156,28 +140,22 @@ def _response(codes, x, tables, base, value):
 
 
 @njit(cache=True, parallel=True)
-def _backward(images, edge, tables, bases, gradient, of_tables, of_bases):
-    half, filters = gradient.shape[1], gradient.shape[4]
-    period = _period(images.shape[1])
+def _backward(images, edge, tables, bases, kinds, gradient, of_tables, of_bases):
+    cells, starts, places = kinds
+    filters = gradient.shape[4]
     for part in prange(images.shape[0] * _PARTS):
         image, given = images[part // _PARTS], gradient[part // _PARTS]
         codes, filled = np.empty((4, edge + 2), np.uint16), np.empty(edge + 2, np.uint16)
         cell, value = np.empty(filters, np.float32), np.empty(filters, np.float32)
         mine, mine_bases = of_tables[part], of_bases[part]
         of_nothing = np.zeros(filters, np.float32)
-        for k in range(part % _PARTS, half, _PARTS):
-            deep = _times(k, period, edge)
-            for j in range(half if deep > 0 else 0):
-                high = _times(j, period, edge)
-                if high == 0:
-                    continue
+        for a in range(part % _PARTS, len(cells), _PARTS):
+            for b in range(len(cells)):
+                k, j = cells[a], cells[b]
                 _cell_rows(image, k, j, edge, codes, filled)
                 inner = _within(k, edge) and _within(j, edge)
-                for x in range(half):
-                    times = deep, high, _times(x, period, edge)
-                    if times[2] == 0:
-                        continue
-                    _collect(cell, given, (k, j, x), times, period)
+                for c, x in enumerate(cells):
+                    _collect(cell, given, (a, b, c), starts, places)
                     if inner and _within(x, edge) and _sees_nothing(filled, x):
                         for f in range(filters):
                             of_nothing[f] += cell[f]
@@ -217,16 +195,16 @@ def _give(codes, x, given, value, total, tables):
 
 
 class FirstBlock(torch.autograd.Function):
-    """Block on binary images; ``apply(images, weight, bias, empty, filled, copies)``.
+    """Block on binary images; ``apply(images, weight, bias, empty, filled, edge, cells)``.
 
-    images uint8 [B, n, n, n] of 0 and 1, repeated ``copies`` times along each axis and padded by
+    images uint8 [B, n, n, n] of 0 and 1, repeated to ``edge`` voxels along each axis and padded by
     zeros; a voxel counts as ``empty`` or ``filled``. weight [F, 1, 3, 3, 3], bias [F]. Returns
-    float32 [B, F, m, m, m], m = copies n // 2, channels innermost. CPU only; no gradient reaches
-    the images.
+    float32 [B, F, m, m, m], the row of ``cells`` along each axis, channels innermost. CPU only; no
+    gradient reaches the images.
     """
 
     @staticmethod
-    def forward(ctx, images, weight, bias, empty: float, filled: float, copies: int):
+    def forward(ctx, images, weight, bias, empty: float, filled: float, edge: int, cells: Cells):
         kernel = weight.detach().numpy()[:, 0].transpose(1, 2, 3, 0)
         step = np.float32(filled - empty)
         taps = kernel.reshape(9, 3, -1)
@@ -236,22 +214,22 @@ class FirstBlock(torch.autograd.Function):
         )
         bases = np.ascontiguousarray(bases + bias.detach().numpy(), dtype=np.float32)
         tables = np.ascontiguousarray(tables, dtype=np.float32)
-        edge = images.shape[-1] * copies
-        out = np.empty((len(images), *(edge // 2,) * 3, len(weight)), dtype=np.float32)
-        _forward(images.numpy(), edge, tables, bases, out)
+        kinds = cells.cells, *cells.places
+        out = np.zeros((len(images), *(cells.length,) * 3, len(weight)), dtype=np.float32)
+        _forward(images.numpy(), edge, tables, bases, kinds, out)
         ctx.save_for_backward(images)
-        ctx.kept = tables, bases, edge, np.float32(empty), step
+        ctx.kept = tables, bases, edge, kinds, np.float32(empty), step
         return torch.from_numpy(out).permute(0, 4, 1, 2, 3)
 
     @staticmethod
     def backward(ctx, gradient):
         (images,) = ctx.saved_tensors
-        tables, bases, edge, empty, step = ctx.kept
+        tables, bases, edge, kinds, empty, step = ctx.kept
         parts = len(images) * _PARTS
         of_tables = np.zeros((parts, *tables.shape), dtype=np.float32)
         of_bases = np.zeros((parts, *bases.shape), dtype=np.float32)
         given = np.ascontiguousarray(gradient.permute(0, 2, 3, 4, 1).numpy())
-        _backward(images.numpy(), edge, tables, bases, given, of_tables, of_bases)
+        _backward(images.numpy(), edge, tables, bases, kinds, given, of_tables, of_bases)
         of_tables, of_bases = (
             0.125 * part.sum(0, dtype=np.float64) for part in (of_tables, of_bases)
         )
@@ -259,82 +237,144 @@ class FirstBlock(torch.autograd.Function):
         kernel += empty * np.einsum("ai,bj,ck,abcf->ijkf", _WITHIN, _WITHIN, _WITHIN, of_bases)
         weight = torch.from_numpy(kernel.transpose(3, 0, 1, 2)[:, None].astype(np.float32))
         bias = torch.from_numpy(of_bases.sum((0, 1, 2)).astype(np.float32))
-        return None, weight, bias, None, None, None
+        return None, weight, bias, None, None, None, None
 
 
 @njit(cache=True, inline="always")
-def _pool_row(row, cells):
-    """Add an eighth of a row's activations [n C] to the cells [n // 2, C] it lies in."""
-    half, channels = cells.shape
-    for x in range(2 * half):
-        cell, at = cells[x // 2], x * channels
-        for c in range(channels):
-            cell[c] += np.float32(0.125) * max(row[at + c], np.float32(0))
+def _pool_row(sums, pairs, cells):
+    """Fill the cells [P, C] with an eighth of the two of ``sums`` [n C] that each is told."""
+    channels = cells.shape[1]
+    for i in range(len(pairs)):
+        if pairs[i, 0] >= 0:
+            cell, one, two = cells[i], pairs[i, 0] * channels, pairs[i, 1] * channels
+            for c in range(channels):
+                cell[c] = np.float32(0.125) * (sums[one + c] + sums[two + c])
 
 
 @njit(cache=True, parallel=True)
-def _pool_active(field, out):
-    half = out.shape[1]
-    for part in prange(out.shape[0] * half):
-        b, k = part // half, part % half
-        for z in range(2 * k, 2 * k + 2):
-            for y in range(2 * half):
-                _pool_row(field[b, z, y].ravel(), out[b, k, y // 2])
+def _pool_active(field, pairs, out):
+    count = len(pairs)
+    for part in prange(out.shape[0] * count):
+        b, k = part // count, part % count
+        sums = np.empty(field.shape[3] * field.shape[4], np.float32)
+        for j in range(count):
+            if min(pairs[k, 0], pairs[j, 0]) < 0:
+                continue
+            sums[:] = 0
+            for z in pairs[k]:
+                for y in pairs[j]:
+                    row = field[b, z, y].ravel()
+                    for i in range(len(sums)):
+                        sums[i] += max(row[i], np.float32(0))
+            _pool_row(sums, pairs, out[b, k, j])
 
 
 @njit(cache=True, parallel=True)
-def _pool_active_bits(field, out):
+def _pool_active_bits(field, pairs, out):
     """As ``_pool_active`` for bfloat16, given by its bits: the upper half of those of a float32."""
-    half = out.shape[1]
-    for part in prange(out.shape[0] * half):
-        b, k = part // half, part % half
-        row = np.empty(field.shape[3] * field.shape[4], np.float32)
+    count = len(pairs)
+    for part in prange(out.shape[0] * count):
+        b, k = part // count, part % count
+        sums = np.empty(field.shape[3] * field.shape[4], np.float32)
+        row = np.empty_like(sums)
         bits = row.view(np.uint32)
-        for z in range(2 * k, 2 * k + 2):
-            for y in range(2 * half):
-                source = field[b, z, y].ravel()
-                for i in range(len(source)):
-                    bits[i] = np.uint32(source[i] & 0xFFFF) << np.uint32(16)
-                _pool_row(row, out[b, k, y // 2])
+        for j in range(count):
+            if min(pairs[k, 0], pairs[j, 0]) < 0:
+                continue
+            sums[:] = 0
+            for z in pairs[k]:
+                for y in pairs[j]:
+                    source = field[b, z, y].ravel().view(np.uint16)
+                    for i in range(len(source)):
+                        bits[i] = np.uint32(source[i]) << np.uint32(16)
+                    for i in range(len(sums)):
+                        sums[i] += max(row[i], np.float32(0))
+            _pool_row(sums, pairs, out[b, k, j])
+
+
+@njit(cache=True, inline="always")
+def _given_to_row(given, at, starts, places, total):
+    """Fill ``total`` [P, C] with an eighth of what all places of the rows ``at`` z, y are given."""
+    z, y = at
+    sums = total.ravel()
+    sums[:] = 0
+    for k in places[starts[z] : starts[z + 1]]:
+        for j in places[starts[y] : starts[y + 1]]:
+            one = given[k, j].ravel()
+            for i in range(len(sums)):
+                sums[i] += np.float32(0.125) * one[i]
+
+
+@njit(cache=True, inline="always")
+def _unpool_row(total, starts, places, field, out):
+    """Fill ``out`` [n, C] with what the places [P, C] of each voxel are given where the field
+    [n, C], by numbers or bits, is positive, else 0."""
+    for x in range(len(out)):
+        voxel, source = out[x], field[x]
+        first, end = starts[x], starts[x + 1]
+        if first == end:
+            voxel[:] = 0
+            continue
+        cell = total[places[first]]
+        for c in range(len(voxel)):
+            voxel[c] = cell[c] if source[c] > 0 else np.float32(0)
+        for i in range(first + 1, end):
+            cell = total[places[i]]
+            for c in range(len(voxel)):
+                voxel[c] += cell[c] if source[c] > 0 else np.float32(0)
 
 
 @njit(cache=True, parallel=True)
-def _unpool_active(field, given, out):
-    """Values of the cells where the field is positive, else 0; numbers or all of them bits."""
-    half, channels, edge = given.shape[1], given.shape[4], field.shape[1]
+def _unpool_active(field, given, starts, places, out):
+    edge = field.shape[1]
     for part in prange(out.shape[0] * edge):
         b, z = part // edge, part % edge
+        total = np.empty(given.shape[3:], np.float32)
         for y in range(edge):
-            for x in range(edge):
-                to = out[b, z, y, x]
-                if max(z, y, x) < 2 * half:
-                    source, cell = field[b, z, y, x], given[b, z // 2, y // 2, x // 2]
-                    for c in range(channels):
-                        to[c] = cell[c] if source[c] > 0 else field.dtype.type(0)
-                else:
-                    to[:] = 0
+            _given_to_row(given[b], (z, y), starts, places, total)
+            _unpool_row(total, starts, places, field[b, z, y], out[b, z, y])
+
+
+@njit(cache=True, parallel=True)
+def _unpool_active_bits(field, given, starts, places, out):
+    """As ``_unpool_active`` for bfloat16, by bits: rounded to the nearest, of two to the even."""
+    edge, channels = field.shape[1], field.shape[4]
+    for part in prange(out.shape[0] * edge):
+        b, z = part // edge, part % edge
+        total = np.empty(given.shape[3:], np.float32)
+        row = np.empty((edge, channels), np.float32)
+        bits = row.view(np.uint32).ravel()
+        for y in range(edge):
+            _given_to_row(given[b], (z, y), starts, places, total)
+            _unpool_row(total, starts, places, field[b, z, y], row)
+            to, values = out[b, z, y].ravel(), row.ravel()
+            for i in range(len(to)):
+                odd = bits[i] >> np.uint32(16) & np.uint32(1)
+                rounded = (bits[i] + np.uint32(0x7FFF) + odd) >> np.uint32(16)
+                to[i] = np.int16(rounded if values[i] == values[i] else np.uint32(0x7FC0))
 
 
 class ActivePool(torch.autograd.Function):
-    """ReLU and average pooling by 2 of a field [B, C, n, n, n], channels innermost; CPU only.
+    """ReLU and average pooling of a field [B, C, n, n, n], channels innermost; CPU only.
 
-    The field is float32 or bfloat16, and its gradient with it; what leaves it is float32.
+    ``apply(field, pool)``: ``pool`` says which voxels each place averages along an axis. The field
+    is float32 or bfloat16, and its gradient with it; what leaves it is float32 [B, C, P, P, P].
     """
 
     @staticmethod
-    def forward(ctx, field):
-        ctx.dtype, rows = field.dtype, _rows(field)
-        batch, edge, *_, channels = rows.shape
-        out = np.zeros((batch, *(edge // 2,) * 3, channels), dtype=np.float32)
-        (_pool_active_bits if rows.dtype == np.int16 else _pool_active)(rows, out)
+    def forward(ctx, field, pool: Pool):
+        ctx.dtype, ctx.pool, rows = field.dtype, pool, _rows(field)
+        out = np.zeros((len(rows), *(len(pool.pairs),) * 3, rows.shape[4]), dtype=np.float32)
+        (_pool_active_bits if rows.dtype == np.int16 else _pool_active)(rows, pool.pairs, out)
         ctx.rows = rows
         return torch.from_numpy(out).permute(0, 4, 1, 2, 3)
 
     @staticmethod
     def backward(ctx, gradient):
-        out = np.empty_like(ctx.rows)
-        _unpool_active(ctx.rows, _rows((0.125 * gradient).to(ctx.dtype)), out)
-        return torch.from_numpy(out).view(ctx.dtype).permute(0, 4, 1, 2, 3)
+        out, given = np.empty_like(ctx.rows), _rows(gradient)
+        unpool = _unpool_active_bits if ctx.rows.dtype == np.int16 else _unpool_active
+        unpool(ctx.rows, given, *ctx.pool.places, out)
+        return torch.from_numpy(out).view(ctx.dtype).permute(0, 4, 1, 2, 3), None
 
 
 def _rows(field: torch.Tensor) -> np.ndarray:

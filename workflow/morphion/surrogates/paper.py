@@ -8,6 +8,7 @@ from morphion.config.surrogates import PaperNetwork
 from morphion.surrogates.fused import ActivePool, FirstBlock
 from morphion.surrogates.networks import Surrogate3D, dense
 from morphion.surrogates.patches import RepeatedBlock, block, has_few_channels
+from morphion.surrogates.repeats import repeated_blocks
 
 
 class PaperCNN(Surrogate3D):
@@ -23,6 +24,7 @@ class PaperCNN(Surrogate3D):
             layers += [nn.AvgPool3d(2)]
             channels, edge = filters, edge // 2
         self.blocks = nn.Sequential(*layers)
+        self._rows = repeated_blocks(voxels, self._copies, len(options.filters))
         self.first = RepeatedBlock(voxels, self._copies)
         self.dense = dense(channels * edge**3, (options.neurons,))
         if self._copies > 1:
@@ -63,9 +65,12 @@ class PaperCNN(Surrogate3D):
     def _on_cores(self, image: torch.Tensor) -> torch.Tensor:
         first, *others = self._convolutions
         empty, filled = (float(value) for value in self._two_values)
-        field = FirstBlock.apply(image[:, 0], first.weight, first.bias, empty, filled, self._copies)
-        for convolution in others:
-            field = ActivePool.apply(convolution(field))
+        edge, (cells, pools) = self._copies * image.shape[-1], self._rows
+        field = FirstBlock.apply(image[:, 0], first.weight, first.bias, empty, filled, edge, cells)
+        for convolution, pool in zip(others, pools, strict=True):
+            # The rows hold their padding.
+            found = functional.conv3d(field, convolution.weight, convolution.bias)
+            field = ActivePool.apply(found, pool)
         return field
 
     def _on_device(self, image: torch.Tensor) -> torch.Tensor:

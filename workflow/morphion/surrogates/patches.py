@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from morphion.surrogates.repeats import row_of_windows, voxels_seen
+
 # With more channels the product has 2.4 times the work for little more speed.
 _FEW_CHANNELS = 16
 
@@ -87,22 +89,11 @@ def _row_of_cubes(voxels: int, copies: int) -> tuple[np.ndarray, list[tuple[int,
     """Voxels of a row of cubes, int64 [2 H], where ``voxels`` means none, with every different
     window of an edge between neighbours; and the runs of windows of which the edge consists, by
     first place in the row and length."""
-    edge = voxels * copies
-    seen = 2 * np.arange(edge // 2)[:, None] + np.arange(-1, 3)
-    seen = np.where((seen >= 0) & (seen < edge), seen % voxels, voxels)
-    row: list[tuple[int, int]] = []
-    places: dict[tuple[int, ...], int] = {}
-    for window in map(tuple, seen.tolist()):
-        if window in places:
-            continue
-        if not row or row[-1] != window[:2]:
-            row.append(window[:2])
-        row.append(window[2:])
-        places[window] = len(row) - 2
-    which = np.array([places[window] for window in map(tuple, seen.tolist())])
+    row, starts = row_of_windows(voxels_seen(voxels, copies), 2)
+    which = starts // 2
     ends = [0, *(np.flatnonzero(np.diff(which) != 1) + 1), len(which)]
     runs = [(int(which[a]), int(b - a)) for a, b in itertools.pairwise(ends)]
-    return np.array(row).ravel(), runs
+    return np.where(row < 0, voxels, row), runs
 
 
 def _cubes(field: torch.Tensor, channels: int) -> torch.Tensor:
