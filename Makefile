@@ -55,6 +55,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	  echo "  - check the network, and the proxy settings where there is one (HTTPS_PROXY);" >&2; \
 	  echo "  - or carry the packages over, as docs/install.md ('Without network') says:" >&2; \
 	  echo "      PIP_NO_INDEX=1 PIP_FIND_LINKS=\$$PWD/wheelhouse make install" >&2; exit 1; }
+	$(VENV)/bin/morphion predict tests/data/annealed.xyz > /dev/null  # compiles what that needs
 	@touch $@
 
 demo: $(INSTALLED)  ## Run CONFIG to its HTML report; does nothing where nothing changed

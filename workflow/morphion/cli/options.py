@@ -27,11 +27,17 @@ PEOPLE = "Commands for people"
 
 
 def use_threads(threads: int | None, *, networks: bool = False) -> None:
-    """Limit the threads of this process's compiled loops and, if it runs some, of networks."""
-    if threads is None:
-        return
+    """Limit the threads of this process's compiled loops and, if it runs some, of networks.
+
+    Called by every command that runs such loops, so that it also says where they are compiled.
+    """
     import numba
 
+    from morphion.compiling import announce_compilation
+
+    announce_compilation()
+    if threads is None:
+        return
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     if networks:
         # Loaded later, torch would take as many as there are.
