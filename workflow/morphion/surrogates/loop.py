@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from morphion.config.surrogates import Training
 from morphion.errors import SurrogateError
 from morphion.philox import generator
-from morphion.progress import progress
+from morphion.progress import Reporter, progress
 from morphion.stopping import Listener, Stopped
 from morphion.store import Partial
 from morphion.surrogates.data import Inputs, Labelled
@@ -115,15 +115,14 @@ class Loop:
         Raises SurrogateError if the loss is no longer finite, and Stopped after SIGTERM or
         SIGINT; the last checkpoint remains.
         """
-        training, position = self._training, self._position
-        first = self._ranks.is_first
-        shown = progress("training", training.max_epochs, "epochs", position.epoch, first)
-        with shown as report, self._listener:
+        position, count = self._position, len(self._train_rows)
+        done = position.epoch * count + min(position.batch * self._training.batch_size, count)
+        total, first = self._training.max_epochs * count, self._ranks.is_first
+        with progress("training", total, "structures", done, first) as report, self._listener:
             if self._ranks.count > 1:
                 self._settle_sums()
             while not self._finished():
-                self._train_epoch()
-                report.advance(note=self._note())
+                self._train_epoch(report)
             # Told after the last epoch was closed, it would score nothing any more.
             if self._ranks.sum([self._told])[0]:
                 raise Stopped(self._listener.received)
@@ -199,7 +198,7 @@ class Loop:
         errors.sum().backward()
         self._optimiser.zero_grad(set_to_none=True)
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, report: Reporter) -> None:
         position = self._position
         order = generator(*self._stream[:1], "order", *self._stream[1:], position.epoch)
         rows = order.permutation(self._train_rows)
@@ -208,8 +207,10 @@ class Loop:
         self._model.train()
         batches = self._batches(rows, watch)
         # None is left where a training was stopped after an epoch's last batch.
-        batch = next(batches, None)
+        batch, size = next(batches, None), 0
         while batch is not None:
+            report.advance(size, self._note())
+            size = batch.size
             loss, stop, batch = self._step(batch, batches)
             position.loss_sum += loss
             position.batch += 1
@@ -219,6 +220,7 @@ class Loop:
                 self._stop()
         position.loading = loaded + watch.loading
         self._close_epoch(started, before)
+        report.advance(size, self._note())
 
     @property
     def _step_number(self) -> int:
@@ -367,7 +369,11 @@ class Loop:
             )
 
     def _note(self) -> str:
-        _, train, validation, *_ = self._position.history[-1]
-        return f"train {train:.3g}" + (
+        history = self._position.history
+        note = f"{len(history)} of {self._training.max_epochs} epochs"
+        if not history:
+            return note
+        _, train, validation, *_ = history[-1]
+        return f"{note}: train {train:.3g}" + (
             "" if math.isnan(validation) else f", validation {validation:.3g}"
         )
