@@ -123,6 +123,15 @@ def test_bfloat16_changes_a_prediction_and_its_gradient_by_rounding_only():
     assert difference.norm() < 0.02 * whole.norm()
 
 
+def test_an_image_of_another_size_is_refused():
+    image = torch.zeros((1, 1, 17, 17, 17), dtype=torch.uint8)
+    with pytest.raises(ValueError, match="image of 17 voxels, the network has 16"):
+        network(16, tiled=False)(image)
+    _, (pool,) = repeated_blocks(8, 1, 2)
+    with pytest.raises(ValueError, match="a field of 5 voxels, the pool has 4"):
+        ActivePool.apply(torch.zeros((1, 3, 5, 5, 5)), pool)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pooling_active_voxels_has_the_gradient_of_its_parts(dtype):
     _, (pool,) = repeated_blocks(8, 1, 2)

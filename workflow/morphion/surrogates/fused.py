@@ -363,6 +363,8 @@ class ActivePool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, field, pool: Pool):
+        if field.shape[-1] != pool.length:  # compiled loops check no index
+            raise ValueError(f"a field of {field.shape[-1]} voxels, the pool has {pool.length}")
         ctx.dtype, ctx.pool, rows = field.dtype, pool, _rows(field)
         out = np.zeros((len(rows), *(len(pool.pairs),) * 3, rows.shape[4]), dtype=np.float32)
         (_pool_active_bits if rows.dtype == np.int16 else _pool_active)(rows, pool.pairs, out)

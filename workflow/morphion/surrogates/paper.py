@@ -24,6 +24,7 @@ class PaperCNN(Surrogate3D):
             layers += [nn.AvgPool3d(2)]
             channels, edge = filters, edge // 2
         self.blocks = nn.Sequential(*layers)
+        self._voxels = voxels
         self._rows = repeated_blocks(voxels, self._copies, len(options.filters))
         self.first = RepeatedBlock(voxels, self._copies)
         self.dense = dense(channels * edge**3, (options.neurons,))
@@ -63,6 +64,8 @@ class PaperCNN(Surrogate3D):
         return inputs
 
     def _on_cores(self, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[-1] != self._voxels:  # compiled loops check no index
+            raise ValueError(f"image of {image.shape[-1]} voxels, the network has {self._voxels}")
         first, *others = self._convolutions
         empty, filled = (float(value) for value in self._two_values)
         edge, (cells, pools) = self._copies * image.shape[-1], self._rows
