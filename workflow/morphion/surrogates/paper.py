@@ -47,6 +47,8 @@ class PaperCNN(Surrogate3D):
                 self.dense[0].weight.div_(self.share)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
+        if image.shape[-1] != self._voxels:  # rows of another are beyond or within it
+            raise ValueError(f"image of {image.shape[-1]} voxels, the network has {self._voxels}")
         if self.by_torch_alone or image.dtype != torch.uint8:
             image = super()._standardised(image)
             tiled = image.repeat(1, 1, *(self._copies,) * 3) if self._copies > 1 else image
@@ -64,8 +66,6 @@ class PaperCNN(Surrogate3D):
         return inputs
 
     def _on_cores(self, image: torch.Tensor) -> torch.Tensor:
-        if image.shape[-1] != self._voxels:  # compiled loops check no index
-            raise ValueError(f"image of {image.shape[-1]} voxels, the network has {self._voxels}")
         first, *others = self._convolutions
         empty, filled = (float(value) for value in self._two_values)
         edge, (cells, pools) = self._copies * image.shape[-1], self._rows
