@@ -49,6 +49,7 @@ class Case:
         with torch.no_grad():
             for parameter in self.model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        self.model.remember([seen])
         with torch.inference_mode():
             self.weights, self.constants, *_ = self.model.eval()._prepared()
 
@@ -56,7 +57,7 @@ class Case:
         return OnDevice(device, self.weights, self.constants, self.block.cutoff)
 
     def by_cores(self, positions, edge=EDGE):
-        """K_ab [B, 3, 3] and the sums of the occupancies [B]."""
+        """Sums that predictions are made of."""
         graph = self.graph(positions, edge)
         with torch.inference_mode():
             return self.model._on_cores(graph)
@@ -66,10 +67,14 @@ class Case:
 
 
 def deviations(found, expected):
-    """The largest of powers, relative to a structure's mean diagonal, and of the sums of
-    occupancies."""
-    (power, occupancy), (right, right_occupancy) = found, expected
-    size = np.trace(right, axis1=1, axis2=2)[:, None, None] / 3
+    """The largest of powers and of what they weigh, relative to a structure's mean diagonal; of the
+    sums of occupancies, and of what they weigh, relative to the largest of these."""
+    size = np.trace(expected.power, axis1=1, axis2=2) / 3
     # Where nothing is conducted nothing may be found.
-    of_power = np.abs(power - right) / np.where(size > 0, size, 1e-30)
-    return of_power.max(), np.abs(occupancy / right_occupancy - 1).max()
+    size = np.where(size > 0, size, 1e-30)
+    sizes = (size, expected.occupancy, size, np.abs(expected.particles).max(axis=1))
+    parts = zip(found, expected, sizes, strict=True)
+    power, occupancy, pairs, particles = (
+        np.abs((one - other).reshape(len(of), -1) / of[:, None]).max() for one, other, of in parts
+    )
+    return max(power, pairs), max(occupancy, particles)

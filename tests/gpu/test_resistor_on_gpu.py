@@ -30,9 +30,9 @@ def test_pairs_and_facets_are_those_of_cores(device, case, particles, edge):
 
 @pytest.mark.parametrize("count", [1, 5, 64])
 @pytest.mark.parametrize(("particles", "edge"), [(50, EDGE), (160, 7.0)])
-def test_power_and_occupancy_are_those_of_cores(device, case, count, particles, edge):
+def test_sums_are_those_of_cores(device, case, count, particles, edge):
     positions = make_positions(count, particles, edge)
-    found = case.on(device).power_and_occupancy(positions, edge)
+    found = case.on(device).sums(positions, edge)
     assert np.less(deviations(found, case.by_cores(positions, edge)), LIMITS).all()
 
 
@@ -43,15 +43,15 @@ def test_power_and_occupancy_are_those_of_cores(device, case, count, particles, 
 )
 def test_structures_of_no_pair_or_one_are_those_of_cores(device, case, positions):
     positions = np.array(positions)
-    found = case.on(device).power_and_occupancy(positions, EDGE)
+    found = case.on(device).sums(positions, EDGE)
     assert np.less(deviations(found, case.by_cores(positions)), LIMITS).all()
 
 
 def test_a_structure_does_not_see_the_batch_and_repeats_bit_for_bit(device, case):
     positions, on_device = make_positions(64), case.on(device)
-    together = on_device.power_and_occupancy(positions, EDGE)
-    again = on_device.power_and_occupancy(positions, EDGE)
-    alone = [on_device.power_and_occupancy(positions[b : b + 1], EDGE) for b in range(8)]
-    for part in range(2):
+    together = on_device.sums(positions, EDGE)
+    again = on_device.sums(positions, EDGE)
+    alone = [on_device.sums(positions[b : b + 1], EDGE) for b in range(8)]
+    for part in range(4):
         np.testing.assert_array_equal(again[part], together[part])
         np.testing.assert_array_equal([one[part][0] for one in alone], together[part][:8])

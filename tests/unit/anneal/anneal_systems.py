@@ -86,7 +86,8 @@ def write_untrained_model(folder: Path, config: Config) -> Path:
         particles=config.geometry.particles,
         reference_diffusivity=0.04,
         relative_spread=0.05,
-        disagreement_factor=0.0,
+        novelty_factor=0.0,
+        spread_exponent=0.0,
         domain={name: [0.0, 1.0] for name in QUANTITIES},
         labels=config.labels.model_dump(mode="json"),
         **{

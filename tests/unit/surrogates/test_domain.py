@@ -100,7 +100,7 @@ def test_radii_rounded_to_four_digits_stay_inside(held):
         ({"box_length": 8}, "box edge 8 sphere diameters (training structures: 5)"),
         ({"diffusivity_star": 1.25}, "D* 1.25 (training labels: 0.2 to 1)"),
         ({"diffusivity_star": 0.1}, "D* 0.1 (training labels: 0.2 to 1)"),
-        ({"relative_spread": 0.2}, "spread over D* 0.2 (validation structures: 0.01 to 0.03)"),
+        ({"relative_spread": 0.2}, "spread over D* 0.2 (validation structures: 0 to 0.03)"),
     ],
 )
 def test_what_lies_outside_is_told_with_its_value_and_the_range(held, changes, reason):

@@ -7,8 +7,7 @@ from surrogate_cases import BOX, DIAMETER, make_config, networks
 
 from morphion.surrogates import Surrogate, train
 from morphion.surrogates.build import build, representation
-from morphion.surrogates.ensemble import Ensemble, fit_spread
-from morphion.surrogates.metrics import coverage
+from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.model import read_description
 
 
@@ -67,26 +66,6 @@ def test_the_mean_of_the_members_predicts_and_their_disagreement_is_in_the_sprea
     described = read_description(ensemble)
     disagreement = each.std(axis=0, ddof=1) / each.mean(axis=0)
     assert disagreement.min() > 0
-    relative = np.hypot(described.relative_spread, described.disagreement_factor * disagreement)
-    np.testing.assert_allclose(spread, relative * prediction, rtol=1e-3)
+    np.testing.assert_allclose(spread, described.spread.of(prediction, disagreement), rtol=1e-3)
     *_, tensor = surrogate.predict_with_tensor(positions, BOX, DIAMETER)
     np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-5)
-
-
-def test_fitted_spread_finds_the_parts_it_was_made_of():
-    rng = np.random.default_rng(3)
-    disagreement = rng.gamma(2, 0.01, 20_000)
-    residual = rng.normal(0, np.hypot(0.01, 1.5 * disagreement))
-    a, b = fit_spread(residual, disagreement)
-    # Three standard errors of a fit to 20,000 structures.
-    assert a == pytest.approx(0.01, rel=0.08)
-    assert b == pytest.approx(1.5, rel=0.05)
-    label = np.ones(20_000)
-    found = coverage(label, label + residual, np.hypot(a, b * disagreement))
-    assert found["coverage_68"] == pytest.approx(0.683, abs=0.01)
-    assert found["coverage_95"] == pytest.approx(0.950, abs=0.005)
-
-
-def test_without_disagreement_the_spread_is_the_residuals_size():
-    residual = np.array([0.01, -0.03, 0.02])
-    assert fit_spread(residual, np.zeros(3)) == (pytest.approx(np.sqrt(14e-4 / 3)), 0.0)

@@ -14,7 +14,7 @@ from morphion.surrogates.build import build, representation
 from morphion.surrogates.data import read_labelled
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
-from morphion.surrogates.networks import Flows, Targets
+from morphion.surrogates.networks import Flows, Targets, mean_diagonal
 from morphion.surrogates.pairs import build_graph, find_pairs
 from morphion.surrogates.resistor import dissipation, fields
 from morphion.surrogates.surroundings import cubic_harmonics, gaussian_centres, pair_features
@@ -51,7 +51,7 @@ def trained_resistor(tmp_path_factory, dataset):
 
 def tensors(network, positions, **lengths):
     with torch.inference_mode():
-        return network(graph_of(positions, **lengths)).double().numpy()
+        return network(graph_of(positions, **lengths)).tensor.double().numpy()
 
 
 def power(graph, conductance):
@@ -126,7 +126,7 @@ def test_currents_and_occupancies_of_its_own_cost_a_network_nothing(network):
 
     def errors(current, share, known=True, progress=0.0):
         flows = Flows(current, share, torch.full((3,), known))
-        targets = Targets(network.diffusivity(tensor), tensor, flows, progress)
+        targets = Targets(mean_diagonal(tensor), tensor, flows, progress)
         return network.training_errors(graph, targets)
 
     assert errors(current, share).abs().max() < 1e-6
@@ -241,7 +241,9 @@ def test_particles_that_do_not_meet_leave_the_solvent(network):
     np.testing.assert_allclose(found, found[0, 0] * np.eye(3))
     assert found[0, 0] > 0
     with torch.inference_mode():
-        alone = without_solvent()(graph_of([[[2.0, 2, 2], [14, 14, 14]]])).double().numpy()[0]
+        alone = (
+            without_solvent()(graph_of([[[2.0, 2, 2], [14, 14, 14]]])).tensor.double().numpy()[0]
+        )
     assert 0 < alone[0, 0] < 1e-8
 
 
@@ -256,7 +258,7 @@ def test_a_box_too_small_for_the_cutoff_is_taken_several_times(network):
     repeated = (positions[:, :, None] + images).reshape(2, -1, 3)
     sees = representation(networks()["resistor"], 25)
     with torch.inference_mode():
-        found = network(sees.of(positions, 15.0, DIAMETER, CPU)).numpy()
+        found = network(sees.of(positions, 15.0, DIAMETER, CPU)).tensor.numpy()
     expected = tensors(network, repeated, box=30.0)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
@@ -288,7 +290,7 @@ def test_of_a_structure_without_a_way_through_nothing_is_learned():
     assert units[0] == units[1]
     label = 0.4 * torch.eye(3)[None]
     mean = label.diagonal(dim1=1, dim2=2).mean(1)
-    model.errors(model(graph_of(LONELY)), mean, label).sum().backward()
+    model.errors(model(graph_of(LONELY)).tensor, mean, label).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert not parameter.grad.any(), name
@@ -318,6 +320,23 @@ def test_training_lowers_the_error_and_predictions_have_tensors(trained_resistor
     *_, tensor = surrogate.predict_with_tensor(positions, BOX, DIAMETER)
     np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2) / 3, prediction, rtol=1e-6)
     assert (spread > 0).all()
+
+
+def test_structures_unlike_the_training_set_are_new_to_it_and_doubted(trained_resistor, positions):
+    surrogate = Surrogate.load(trained_resistor, "cpu")
+    model, crystal = surrogate._model, np.indices((2, 2, 3)).reshape(3, -1).T * BOX / [2, 2, 3]
+    with torch.inference_mode():
+        known, new = (
+            model.novelty(model(surrogate._sees.of(those, BOX, DIAMETER, CPU))).numpy()
+            for those in (positions, crystal[None])
+        )
+    trained = np.arange(len(positions)) % 5 < 3
+    assert np.sqrt(np.mean(known[trained] ** 2)) == pytest.approx(1, rel=1e-3)
+    assert new[0] > 3 * np.median(known)
+    for those, novelty in ((positions, known), (crystal[None], new)):
+        prediction, spread = surrogate.predict(those, BOX, DIAMETER)
+        expected = surrogate.description.spread.of(prediction, novelty)
+        np.testing.assert_allclose(spread, expected, rtol=1e-4)
 
 
 def test_files_in_any_box_are_predicted_with_their_tensor(tmp_path, trained_resistor):

@@ -6,6 +6,8 @@ import pytest
 import torch
 from resistor_cases import SIZES, Case, make_positions
 
+from morphion.surrogates.leverage import leverage
+from morphion.surrogates.networks import mean_diagonal
 from morphion.surrogates.resistor_cpu import _silu
 
 
@@ -16,7 +18,7 @@ def case(request):
 
 def compiled(case, positions):
     with torch.inference_mode():
-        return case.model(case.graph(positions)).numpy()
+        return case.model(case.graph(positions)).tensor.numpy()
 
 
 def by_torch(case, positions):
@@ -30,6 +32,30 @@ def test_they_are_those_of_torch(case, count):
     expected = by_torch(case, positions)
     size = np.abs(expected).max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(compiled(case, positions) / size, expected / size, rtol=0, atol=1e-5)
+
+
+def test_sums_and_novelty_are_those_of_torch(case):
+    graph = case.graph(make_positions(6))
+    with torch.inference_mode():
+        found, expected = case.model(graph), case.model.flow(graph)
+        flowing = case.model._sensitivities(graph, expected)
+    looped = case.by_cores(make_positions(6)).sensitivities(graph.volume, *case.model._of_solvent())
+    size = np.abs(flowing).max()
+    np.testing.assert_allclose(looped / size, flowing / size, rtol=0, atol=1e-5)
+    of_torch = leverage(flowing, case.model.familiar.numpy())
+    np.testing.assert_allclose(found.novelty, of_torch, rtol=1e-4)
+
+
+def test_sensitivities_are_derivatives_of_the_logarithm_of_d(case):
+    graph, model = case.graph(make_positions(3)), case.model
+    found = model._sensitivities(graph, model.flow(graph))
+    weights = (model.pair.weight, model.occupancy.weight, model.occupancy.bias)
+    for b, logarithm in enumerate(torch.log(mean_diagonal(model.flow(graph).tensor))):
+        parts = torch.autograd.grad(logarithm, weights, retain_graph=True)
+        expected = torch.cat([part.flatten() for part in parts]).numpy()
+        np.testing.assert_allclose(
+            found[b], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
+        )
 
 
 def test_each_structure_alone_is_as_in_a_batch_and_on_any_number_of_threads(case):

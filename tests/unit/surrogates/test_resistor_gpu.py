@@ -60,11 +60,11 @@ def test_a_facet_of_more_corners_than_a_thread_holds_is_whole(small):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_power_and_occupancy_are_those_of_cores(case, count):
+def test_sums_are_those_of_cores(case, count):
     positions = make_positions(count)
-    found = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
-    assert found[0].shape == (count, 3, 3)
-    assert found[1].shape == (count,)
+    found = case.on(HostDevice()).sums(positions, EDGE)
+    assert [part.shape for part in found] == [part.shape for part in case.by_cores(positions)]
+    assert found.power.shape == (count, 3, 3)
     assert max(deviations(found, case.by_cores(positions))) < 1e-5
 
 
@@ -73,18 +73,18 @@ def test_power_and_occupancy_are_those_of_cores(case, count):
 )
 def test_structures_of_no_pair_or_one_are_those_of_cores(case, positions):
     positions = np.array(positions, dtype=float)
-    found = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
+    found = case.on(HostDevice()).sums(positions, EDGE)
     assert max(deviations(found, case.by_cores(positions))) < 1e-5
 
 
 def test_a_structure_does_not_see_the_batch_nor_the_order_of_threads(case):
     positions = make_positions(5)
-    together = case.on(HostDevice()).power_and_occupancy(positions, EDGE)
-    backwards = case.on(HostDevice(backwards=True)).power_and_occupancy(positions, EDGE)
+    together = case.on(HostDevice()).sums(positions, EDGE)
+    backwards = case.on(HostDevice(backwards=True)).sums(positions, EDGE)
     on_device = case.on(HostDevice())
-    alone = [on_device.power_and_occupancy(positions[b : b + 1], EDGE) for b in range(5)]
-    turned = on_device.power_and_occupancy(positions[::-1], EDGE)
-    for part in range(2):
+    alone = [on_device.sums(positions[b : b + 1], EDGE) for b in range(5)]
+    turned = on_device.sums(positions[::-1], EDGE)
+    for part in range(4):
         np.testing.assert_array_equal(backwards[part], together[part])
         np.testing.assert_array_equal([one[part][0] for one in alone], together[part])
         np.testing.assert_array_equal(turned[part][::-1], together[part])
@@ -93,12 +93,12 @@ def test_a_structure_does_not_see_the_batch_nor_the_order_of_threads(case):
 def test_chunks_of_a_batch_are_as_the_whole(small, monkeypatch):
     positions = make_positions(5)
     whole = small.on(HostDevice())
-    expected = whole.power_and_occupancy(positions, EDGE)
+    expected = whole.sums(positions, EDGE)
     pairs = whole.meeting_pairs(positions, EDGE)
     monkeypatch.setattr(resistor_gpu, "_ROOM", 2 * whole._room._bytes_each)
     device = HostDevice()
     chunks = small.on(device)
-    for found, right in zip(chunks.power_and_occupancy(positions, EDGE), expected, strict=True):
+    for found, right in zip(chunks.sums(positions, EDGE), expected, strict=True):
         np.testing.assert_array_equal(found, right)
     assert device.launches.count("kirchhoff") == 3
     for found, right in zip(chunks.meeting_pairs(positions, EDGE), pairs, strict=True):
@@ -107,7 +107,7 @@ def test_chunks_of_a_batch_are_as_the_whole(small, monkeypatch):
 
 def test_more_particles_than_shared_memory_holds_are_those_of_cores(small):
     positions = make_positions(2, 120, 7.0)
-    found = small.on(HostDevice()).power_and_occupancy(positions, 7.0)
+    found = small.on(HostDevice()).sums(positions, 7.0)
     assert max(deviations(found, small.by_cores(positions, 7.0))) < 1e-5
 
 
@@ -121,7 +121,9 @@ def test_a_network_predicts_by_kernels_where_there_is_a_gpu(small, monkeypatch):
             found = model.from_structures(*structures)
             assert device.launches.count("kirchhoff") > 0
             expected = model(small.graph(positions, edge))
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * expected.max())
+        limit = 1e-5 * expected.tensor.max()
+        np.testing.assert_allclose(found.tensor, expected.tensor, rtol=1e-5, atol=limit)
+        np.testing.assert_allclose(found.novelty, expected.novelty, rtol=1e-4)
         device.launches.clear()
 
 
@@ -140,18 +142,20 @@ def test_a_network_that_does_not_fit_predicts_by_torch(small, monkeypatch):
 def test_a_network_of_broken_weights_predicts_no_number(small):
     constants = small.constants._replace(far_bias=np.nan)
     on_device = OnDevice(HostDevice(), small.weights, constants, small.block.cutoff)
-    power, occupancy = on_device.power_and_occupancy(make_positions(2), EDGE)
+    power, occupancy, pairs, particles = on_device.sums(make_positions(2), EDGE)
     assert np.isnan(power).all()
+    assert not pairs.any()
     assert np.isfinite(occupancy).all()
+    assert np.isfinite(particles).all()
 
 
 def test_launches_are_few_and_memory_is_kept(small):
     device = HostDevice()
     on_device = small.on(device)
-    on_device.power_and_occupancy(make_positions(5), EDGE)
+    on_device.sums(make_positions(5), EDGE)
     assert len(device.launches) == 6 + 2 * small.block.rounds
     room = on_device._room
-    on_device.power_and_occupancy(make_positions(1), EDGE)
+    on_device.sums(make_positions(1), EDGE)
     assert on_device._room is room
 
 

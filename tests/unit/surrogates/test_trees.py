@@ -55,7 +55,7 @@ def test_trees_predict_what_scikit_learn_predicts(tmp_path, large, monkeypatch):
     expected = np.exp(float(tensors["log_mean"]) + float(tensors["log_scale"]) * staged)
     found, spread = surrogate.predict(positions, BOX, DIAMETER)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    np.testing.assert_allclose(spread, surrogate.relative_spread * found)
+    np.testing.assert_allclose(spread, read_description(folder).spread.of(found, 0.0))
 
 
 def test_fitted_numbers_are_those_of_the_trees_kept():

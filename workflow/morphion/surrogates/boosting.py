@@ -64,7 +64,7 @@ class Boosting:
         return position
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """D* of structures and a disagreement of 0, float64 [len(rows)]."""
+        """D* of structures and a novelty of 0, float64 [len(rows)]."""
         found = self._model(self._inputs.batch(rows, None)).cpu().numpy()
         return found, np.zeros(len(rows))
 

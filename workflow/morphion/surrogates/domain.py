@@ -90,11 +90,13 @@ def measure_domain(
     """Ranges [low, high] of every quantity, as ``model.json`` keeps them.
 
     ``positions`` [S, N, 3] and ``diffusivity`` [S] (D*) are the training set's,
-    ``relative_spread`` that of the predictions for the validation set.
+    ``relative_spread`` that of the predictions for the validation set: none is too small.
     """
     held = describe(positions, box_length, diameter)
     held |= {"diffusivity_star": diffusivity, "relative_spread": relative_spread}
-    return {name: [float(values.min()), float(values.max())] for name, values in held.items()}
+    limits = {name: [float(values.min()), float(values.max())] for name, values in held.items()}
+    limits["relative_spread"][0] = 0.0
+    return limits
 
 
 def check_domain(domain: Any, where: str) -> None:

@@ -1,13 +1,8 @@
-"""Several networks of one kind from different weights: their mean, and a calibrated spread.
+"""Several networks of one kind from different weights: their mean, and how far they disagree.
 
-Where members disagree they extrapolate, each in its own way; what they have in common, among it
-the noise of labels, no disagreement shows. The variance of label - prediction, relative to the
-prediction, is therefore modelled as
-
-    spread^2 = a^2 + (b s)^2
-
-with s the members' relative standard deviation, and a and b fitted to the validation set
-(Lakshminarayanan, Pritzel, Blundell, arXiv:1612.01474, for the ensemble).
+Where members disagree they extrapolate, each in its own way (Lakshminarayanan, Pritzel, Blundell,
+arXiv:1612.01474): their relative standard deviation is the novelty of a structure, which enters the
+spread of its prediction (``morphion.surrogates.spread``).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import nn
 
 from morphion.surrogates.networks import Batch, Surrogate3D, Targets
@@ -46,20 +40,22 @@ class Ensemble(Surrogate3D):
         for member in self.members:
             member.calibrate(batches, diffusivity)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What each member returns, [members, B, ...]."""
-        return torch.stack([member(inputs) for member in self.members])
+    def forward(self, inputs: torch.Tensor) -> list[Any]:
+        """What each member returns."""
+        return [member(inputs) for member in self.members]
 
     def learners(self) -> Sequence[nn.Module]:
         return list(self.members)
 
-    def mean(self, output: torch.Tensor) -> torch.Tensor:
-        return output.mean(0)
+    def mean(self, output: Sequence[Any]) -> torch.Tensor:
+        parts = zip(self.members, output, strict=True)
+        return torch.stack([member.mean(one) for member, one in parts]).mean(0)
 
-    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
+    def diffusivity(self, output: Sequence[Any]) -> torch.Tensor:
         return self._each(output).mean(0)
 
-    def disagreement(self, output: torch.Tensor) -> torch.Tensor:
+    def novelty(self, output: Sequence[Any]) -> torch.Tensor:
+        """Relative standard deviation of D* between the members."""
         each = self._each(output)
         return each.std(0) / each.mean(0)
 
@@ -67,29 +63,7 @@ class Ensemble(Surrogate3D):
         """Mean over the members, none of which sees the others."""
         return torch.stack([m.training_errors(inputs, targets) for m in self.members]).mean(0)
 
-    def _each(self, output: torch.Tensor) -> torch.Tensor:
+    def _each(self, output: Sequence[Any]) -> torch.Tensor:
         """D* of each member, [members, B]."""
         parts = zip(self.members, output, strict=True)
         return torch.stack([member.diffusivity(one) for member, one in parts])
-
-
-def fit_spread(residual: np.ndarray, disagreement: np.ndarray) -> tuple[float, float]:
-    """a and b of the largest likelihood for normal ``residual`` [S], relative to the prediction.
-
-    ``disagreement`` [S] is the members' relative standard deviation; where it is 0 throughout, a
-    is the root mean square of the residuals and b is 0.
-    """
-    rms = float(np.sqrt(np.mean(residual**2)))
-    size = float(np.sqrt(np.mean(disagreement**2)))
-    if rms == 0 or size == 0:
-        return rms, 0.0
-
-    def cost(logarithms: np.ndarray) -> float:
-        a, b = np.exp(logarithms)
-        variance = a**2 + (b * disagreement) ** 2
-        return float(np.mean(np.log(variance) + residual**2 / variance))
-
-    half = np.log(np.sqrt(0.5) * np.array([rms, rms / size]))
-    found = minimize(cost, half, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-8})
-    a, b = np.exp(found.x)
-    return float(a), float(b)

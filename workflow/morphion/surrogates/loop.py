@@ -141,9 +141,8 @@ class Loop:
         return self._model if self._average is None else self._average.module
 
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """D* of structures as they are and its relative disagreement between the members of an
-        ensemble, float64 [len(rows)], each predicted by one rank; in float32, as by
-        ``morphion.surrogates.predict``."""
+        """D* of structures as they are and their novelty, float64 [len(rows)], each predicted by
+        one rank; in float32, as by ``morphion.surrogates.predict``."""
         return self._predict(rows, nullcontext())
 
     def _predict(
@@ -160,10 +159,10 @@ class Loop:
                     break
                 part = mine[start : start + size]
                 output = model(self._inputs.batch(rows[part], None))
-                for row, read in enumerate((model.diffusivity, model.disagreement)):
+                for row, read in enumerate((model.diffusivity, model.novelty)):
                     found[row, part] = read(output).double().cpu().numpy()
-        prediction, disagreement = ranks.sum(found)
-        return prediction, disagreement
+        prediction, novelty = ranks.sum(found)
+        return prediction, novelty
 
     def _resume(self) -> None:
         ranks = self._ranks

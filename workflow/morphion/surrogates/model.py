@@ -14,6 +14,7 @@ from morphion.config.geometry import Positive
 from morphion.config.surrogates import Network, PositiveInt
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates.domain import check_domain
+from morphion.surrogates.spread import Spread
 from morphion.transport.files import transport_differences
 
 KIND = "surrogate"
@@ -24,6 +25,7 @@ DESCRIPTION = "model.json"
 _NETWORK = TypeAdapter(Network)
 _Positive = Annotated[Positive, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -38,10 +40,9 @@ def _with_lattice(labels: dict[str, Any]) -> dict[str, Any]:
 class Description:
     """What ``model.json`` says of a trained network.
 
-    Lengths are in voxels. ``relative_spread`` and ``disagreement_factor`` are a and b of the
-    spread (``morphion.surrogates.ensemble``); for a single network the former is the root mean
-    square of (D* - label) / D* over the validation set. ``reference_diffusivity`` is D0, the unit
-    of D* (solvent = 1). ``domain`` holds what the training set held
+    Lengths are in voxels. ``relative_spread``, ``novelty_factor`` and ``spread_exponent`` are
+    a, b and c of the spread (``morphion.surrogates.spread``). ``reference_diffusivity`` is D0, the
+    unit of D* (solvent = 1). ``domain`` holds what the training set held
     (``morphion.surrogates.domain``), ``transport`` is a record as
     ``morphion.transport.transport_record`` makes it.
     """
@@ -57,7 +58,8 @@ class Description:
     particles: PositiveInt
     reference_diffusivity: _Positive
     relative_spread: _Share
-    disagreement_factor: _Share
+    novelty_factor: _Share
+    spread_exponent: _Finite
     domain: dict[str, list[float]]
     training: dict[str, Any]
     dataset: dict[str, Any]
@@ -66,6 +68,11 @@ class Description:
     normalisation: dict[str, Any]
     versions: dict[str, str]
     provenance: dict[str, Any]
+
+    @property
+    def spread(self) -> Spread:
+        """How far a label may lie from a prediction."""
+        return Spread(self.relative_spread, self.novelty_factor, self.spread_exponent)
 
     @property
     def block(self) -> Network:

@@ -6,7 +6,7 @@ untrained network (f = 0) predicts the geometric mean, and equal steps of f are 
 changes, which the several-fold range of D* within a data set calls for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -122,9 +122,14 @@ class Surrogate3D(nn.Module):
         """What ``forward`` returned, averaged over the members of an ensemble."""
         return output
 
-    def disagreement(self, output: torch.Tensor) -> torch.Tensor:
-        """Relative standard deviation of D* between members [B]; 0 for a single network."""
+    def novelty(self, output: torch.Tensor) -> torch.Tensor:
+        """How unlike the training set structures are to the network [B], in a unit of its own; 0 of
+        one that cannot tell."""
         return torch.zeros_like(self.diffusivity(output))
+
+    def remember(self, batches: Iterable[Any]) -> None:
+        """Take in, once it is trained, what a network needs to tell ``novelty``; ``batches`` are
+        inputs as ``forward`` takes them, of the whole training set."""
 
     def errors(
         self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
@@ -150,6 +155,11 @@ class Surrogate3D(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+def mean_diagonal(tensor: torch.Tensor) -> torch.Tensor:
+    """D* [B] of tensors [B, 3, 3]."""
+    return tensor.diagonal(dim1=1, dim2=2).mean(1)
 
 
 class TensorNetwork(Surrogate3D):
@@ -184,7 +194,7 @@ class TensorNetwork(Surrogate3D):
         return np.ones(len(found), dtype=bool)
 
     def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
-        return output.diagonal(dim1=1, dim2=2).mean(1)
+        return mean_diagonal(self.mean(output))
 
     def errors(
         self, output: torch.Tensor, diffusivity: torch.Tensor, tensor: torch.Tensor
@@ -194,7 +204,7 @@ class TensorNetwork(Surrogate3D):
         Diagonal elements count by their logarithms, the others over the root of the two diagonal
         elements of their row and column.
         """
-        found = self.diffusivity(output).clamp_min(self.least_output)
+        found = mean_diagonal(output).clamp_min(self.least_output)
         mean = (torch.log(found) - torch.log(diffusivity)).square()
         # An element that a walk found to be 0 has no logarithm.
         size = tensor.diagonal(dim1=1, dim2=2).clamp_min(1e-6)

@@ -29,9 +29,9 @@ class Surrogate:
     """A trained network: positions in, D* and its spread out.
 
     The spread is one standard deviation of label - prediction, fitted to the validation set of the
-    training: a share of the prediction, and for an ensemble the members' disagreement beside it
-    (``morphion.surrogates.ensemble``). It contains the noise of the labels; that of a single
-    network knows nothing of how unlike the training set a structure is.
+    training: a share of the prediction that depends on it and, for ensembles and the resistor
+    network, which can tell, on how unlike the training set a structure is
+    (``morphion.surrogates.spread``). It contains the noise of the labels.
     """
 
     def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
@@ -67,11 +67,6 @@ class Surrogate:
         """Key of the network in the configuration it was trained with."""
         return self.description.network_name
 
-    @property
-    def relative_spread(self) -> float:
-        """Spread over prediction where the members of an ensemble agree, or there is but one."""
-        return self.description.relative_spread
-
     def predict(
         self, positions: np.ndarray, box_length: float, diameter: float
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +76,8 @@ class Surrogate:
         than the network was trained on, but for one whose representation has ``any_box``; for
         positions that are not finite, and for a prediction that is not.
         """
-        prediction, disagreement = self._read((positions, box_length, diameter), self._scalars())
-        return self._with_spread(prediction, disagreement)
+        prediction, novelty = self._read((positions, box_length, diameter), self._scalars())
+        return self._with_spread(prediction, novelty)
 
     def predict_with_tensor(
         self, positions: np.ndarray, box_length: float, diameter: float
@@ -98,14 +93,14 @@ class Surrogate:
                 "which predicts no tensor; a resistor network does"
             )
         reads = {**self._scalars(), self._model.mean: (3, 3)}
-        prediction, disagreement, tensor = self._read((positions, box_length, diameter), reads)
-        return *self._with_spread(prediction, disagreement), tensor
+        prediction, novelty, tensor = self._read((positions, box_length, diameter), reads)
+        return *self._with_spread(prediction, novelty), tensor
 
     def _scalars(self) -> dict[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]:
-        return {self._model.diffusivity: (), self._model.disagreement: ()}
+        return {self._model.diffusivity: (), self._model.novelty: ()}
 
     def _with_spread(
-        self, prediction: np.ndarray, disagreement: np.ndarray
+        self, prediction: np.ndarray, novelty: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(prediction).all():
             structure = int(np.argmin(np.isfinite(prediction)))
@@ -113,8 +108,7 @@ class Surrogate:
                 f"structure {structure}: network {self.network_name!r} predicts D* = "
                 f"{prediction[structure]}; it is too unlike what the network was trained on"
             )
-        factor = self.description.disagreement_factor
-        return prediction, prediction * np.hypot(self.relative_spread, factor * disagreement)
+        return prediction, self.description.spread.of(prediction, novelty)
 
     @contextmanager
     def by_torch_alone(self) -> Iterator[None]:

@@ -64,12 +64,13 @@ def _require_own(predictions: pd.DataFrame, described: Description, source: str)
                 f"{source}: {found} structures in the set {set_!r}, network {name!r} had "
                 f"{trained}; a model card needs its predictions for the data set it was trained on"
             )
-    relative = (predictions.spread / predictions.prediction).to_numpy()
-    least, factor = described.relative_spread, described.disagreement_factor
-    if (relative < least * (1 - _SAME)).any() or (
-        factor == 0 and not np.allclose(relative, least, rtol=_SAME)
+    share = predictions.spread.to_numpy() / described.spread.of(
+        predictions.prediction.to_numpy(), 0
+    )
+    if (share < 1 - _SAME).any() or (
+        described.novelty_factor == 0 and not np.allclose(share, 1, rtol=_SAME)
     ):
         raise SurrogateError(
-            f"{source}: spread over prediction is {relative.min():.7g} at least, that of network "
-            f"{name!r} {least:.7g}: predictions of another network"
+            f"{source}: the spread of a prediction is {share.min():.7g} to {share.max():.7g} times "
+            f"that of network {name!r} where nothing is new: predictions of another network"
         )

@@ -24,7 +24,7 @@ pairs can meet all currents, and it ends with D*, the tensor and the occupancies
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,11 +37,12 @@ from morphion.config.surrogates import ResistorNetwork
 from morphion.errors import DeviceError, SurrogateError
 from morphion.gpu import CudaDevice, choose
 from morphion.progress import log
+from morphion.surrogates.leverage import familiar_with, leverage
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
-from morphion.surrogates.resistor_cpu import power_and_occupancy
+from morphion.surrogates.resistor_cpu import sums
 from morphion.surrogates.resistor_gpu import OnDevice, fits
-from morphion.surrogates.resistor_weights import Constants, Prepared, weights_of
+from morphion.surrogates.resistor_weights import Constants, Prepared, Sums, weights_of
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -144,11 +145,26 @@ def dissipation(graph: Graph, conductance: torch.Tensor, field: torch.Tensor) ->
 
 
 class Flow(NamedTuple):
-    """``tensor`` D*_ab [B, 3, 3], ``current`` [E, 3] of all pairs in D*, ``occupancy`` [B, N]."""
+    """``tensor`` D*_ab [B, 3, 3], ``current`` [E, 3] of all pairs in D*, ``occupancy`` [B, N].
+
+    And what sensitivities are made of: the ``power`` K_ab [B, 3, 3], what each pair ``dissipated``
+    [E] in the three unit fields together, and what the layer ``occupancy`` has ``seen`` of each
+    particle [B, N, neurons].
+    """
 
     tensor: torch.Tensor
     current: torch.Tensor
     occupancy: torch.Tensor
+    power: torch.Tensor
+    dissipated: torch.Tensor
+    seen: torch.Tensor
+
+
+class Predicted(NamedTuple):
+    """``tensor`` D*_ab [B, 3, 3] and ``novelty`` [B]."""
+
+    tensor: torch.Tensor
+    novelty: torch.Tensor
 
 
 @functools.cache
@@ -198,6 +214,8 @@ class Resistors(TensorNetwork):
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
         self.solvent = nn.Parameter(torch.tensor(-6.0))  # ln z_0
+        sensitivities = block.radial + neurons + 1
+        self.register_buffer("familiar", torch.zeros(sensitivities, sensitivities))
         if block.solvent:
             self.conductivity = nn.Parameter(torch.tensor(-9.0))  # ln k_0
 
@@ -240,12 +258,44 @@ class Resistors(TensorNetwork):
             if power > 0:
                 self.conductivity.fill_(math.log(_SOLVENT * power / volume))
 
-    def forward(self, graph: Graph) -> torch.Tensor:
-        """D*_ab of a batch, float32 [B, 3, 3]."""
+    def forward(self, graph: Graph) -> Predicted:
+        """D*_ab of a batch, and how new its structures are."""
         predicts = not (self.training or self.by_torch_alone or torch.is_grad_enabled())
-        if not predicts or graph.first.device.type != "cpu":
-            return self.flow(graph).tensor
-        return self._prepared().tensor(*self._on_cores(graph), graph.volume)
+        if predicts and graph.first.device.type == "cpu":
+            return Predicted(*self._prepared().output(self._on_cores(graph), graph.volume))
+        flow = self.flow(graph)
+        found = leverage(self._sensitivities(graph, flow), _numbers(self.familiar))
+        return Predicted(flow.tensor, torch.from_numpy(found))
+
+    def mean(self, output: Predicted) -> torch.Tensor:
+        return output.tensor
+
+    def novelty(self, output: Predicted) -> torch.Tensor:
+        """The leverage of structures (``morphion.surrogates.leverage``)."""
+        return output.novelty
+
+    def remember(self, batches: Iterable[Graph]) -> None:
+        """Become familiar with the sensitivities of the training set."""
+        with torch.inference_mode():
+            parts = [self._sensitivities(graph, self.flow(graph)) for graph in batches]
+        self.familiar.copy_(torch.from_numpy(familiar_with(np.concatenate(parts))))
+        self.eval()
+
+    def _sensitivities(self, graph: Graph, flow: Flow) -> np.ndarray:
+        """As of ``Sums``, by torch's operators."""
+        with torch.no_grad():
+            radial = pair_features(graph, self.centres)[:, : len(self.centres)].double()
+            pairs = radial.new_zeros((graph.shape[0], len(self.centres)))
+            pairs.index_add_(0, graph.structure, flow.dissipated.double()[:, None] * radial)
+            occupancy = flow.occupancy.double()
+            particles = (occupancy[:, :, None] * flow.seen.double()).sum(1)
+            parts = (flow.power.double(), occupancy.sum(1), pairs, particles)
+            return Sums(*map(_numbers, parts)).sensitivities(graph.volume, *self._of_solvent())
+
+    def _of_solvent(self) -> tuple[float, float]:
+        """z_0 and k_0."""
+        conductivity = float(self.conductivity.detach()) if self._solvent else _NO_SOLVENT
+        return math.exp(self.solvent.detach()), math.exp(conductivity)
 
     def from_structures(
         self,
@@ -254,7 +304,7 @@ class Resistors(TensorNetwork):
         box_length: float,
         diameter: float,
         device: torch.device,
-    ) -> torch.Tensor:
+    ) -> Predicted:
         """As of all networks; on a GPU by kernels that find the pairs as well, left on the host."""
         lengths = (box_length, diameter)
         kernels = None if self.by_torch_alone else device_of_kernels(device)
@@ -265,7 +315,7 @@ class Resistors(TensorNetwork):
         positions, box_length = sees.enlarged(positions, *lengths)
         box = box_length / diameter
         centres = np.asarray(positions, dtype=np.float64) / diameter
-        return prepared.tensor(*self._on_device.power_and_occupancy(centres, box), box**3)
+        return Predicted(*prepared.output(self._on_device.sums(centres, box), box**3))
 
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""
@@ -280,24 +330,27 @@ class Resistors(TensorNetwork):
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
         tensor = unit[:, None, None] * (power + beside)
         current = (unit[graph.structure] * conductance)[:, None] * field
-        return Flow(tensor, current, occupancy)
+        dissipated = conductance * field.square().sum(1)
+        seen = hidden.view(structures, particles, -1)
+        return Flow(tensor, current, occupancy, power, dissipated, seen)
 
-    def _on_cores(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-        """Power K_ab [B, 3, 3] and sums of the occupancies [B], by compiled loops."""
+    def _on_cores(self, graph: Graph) -> Sums:
+        """What predictions are made of, by compiled loops."""
         structures, particles = graph.shape
         start = np.searchsorted(graph.structure.numpy(), np.arange(structures + 1))
         first, second = (end.numpy() % particles for end in (graph.first, graph.second))
         pairs = first, second, graph.separation.numpy(), graph.facet.numpy()
-        power, occupancy = np.empty((structures, 3, 3)), np.empty(structures)
         network = self._prepared()[:2]
+        found = Sums.empty(structures, network[0])
 
         def fill(low: int, high: int) -> None:
             for one in range(low, high):
                 mine = tuple(part[start[one] : start[one + 1]] for part in pairs)
-                power[one], occupancy[one] = power_and_occupancy(mine, particles, *network)
+                for whole, part in zip(found, sums(mine, particles, *network), strict=True):
+                    whole[one] = part
 
         in_parts(fill, structures, get_num_threads())
-        return power, occupancy
+        return found
 
     def train(self, mode: bool = True) -> "Resistors":
         """As of all modules; weights may change until ``eval`` is called again."""
@@ -313,8 +366,8 @@ class Resistors(TensorNetwork):
                 weights_of(self),
                 Constants(*constants),
                 float(self.unit),
-                math.exp(self.solvent),
-                math.exp(self.conductivity if self._solvent else _NO_SOLVENT),
+                *self._of_solvent(),
+                _numbers(self.familiar),
             )
         return self._compiled
 
@@ -379,3 +432,7 @@ def _occupancy_errors(occupancy: torch.Tensor, exact: torch.Tensor) -> torch.Ten
     """Mean squared error [B] of occupancies [B, N], of which either's mean is 1."""
     share = occupancy / occupancy.mean(1, keepdim=True)
     return (share - exact * exact.shape[1]).square().mean(1)
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()

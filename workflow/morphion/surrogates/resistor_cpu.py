@@ -16,8 +16,8 @@ _LOOPS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}
 
 
 @njit(nogil=True, **_LOOPS)
-def power_and_occupancy(pairs, particles, weights, constants):
-    """K_ab float64 [3, 3] and the sum of the occupancies of a structure of N ``particles``.
+def sums(pairs, particles, weights, constants):
+    """As ``resistor_weights.Sums`` of one structure of N ``particles``.
 
     ``pairs`` are first and second particle int64, separation float32 [E, 3] and facet float32 [E].
     Few levels of functions, each of which would compile all below it once more.
@@ -48,8 +48,13 @@ def power_and_occupancy(pairs, particles, weights, constants):
     conductance = np.empty(len(first))
     for p in range(len(first)):
         conductance[p] = facet[p] * np.exp(logarithm[p])
-    power = _dissipation(pairs, conductance, particles, constants.ground)
-    return power, _occupancies(around, weights, constants)
+    power, share = _dissipation(pairs, conductance, particles, constants.ground)
+    of_pairs = np.zeros(len(weights.pair))
+    for p in range(len(first)):
+        for i in range(len(of_pairs)):
+            of_pairs[i] += share[p] * features[p, i]
+    occupancy, of_particles = _occupancies(around, weights, constants)
+    return power, occupancy, of_pairs, of_particles
 
 
 @njit(**_LOOPS)
@@ -316,7 +321,8 @@ def _sum_wedges(ends, sources, angle, mean, scale, out):
 
 @njit(**_LOOPS)
 def _occupancies(around, weights, constants):
-    """Sum of the occupancies of the particles of a structure."""
+    """Sum of the occupancies of the particles of a structure, and of what they are made of, times
+    occupancies [neurons]."""
     rounds, particles, channels = around.shape
     standard = np.empty((particles, rounds * channels), np.float32)
     mean, scale = weights.around_mean, weights.around_scale
@@ -329,14 +335,19 @@ def _occupancies(around, weights, constants):
     _multiply(standard, weights.occupancy_hidden, hidden)
     _silu(hidden)
     total, to_occupancy = 0.0, weights.occupancy
+    weighted = np.zeros(hidden.shape[1])
     for i in range(particles):
-        total += np.exp(constants.occupancy_bias + _project(hidden, i, to_occupancy))
-    return total
+        occupancy = np.exp(constants.occupancy_bias + _project(hidden, i, to_occupancy))
+        total += occupancy
+        for o in range(len(weighted)):
+            weighted[o] += occupancy * hidden[i, o]
+    return total, weighted
 
 
 @njit(**_LOOPS)
 def _dissipation(pairs, conductance, particles, ground):
-    """K_ab [3, 3] by Kirchhoff's laws; nan if the conductances are not sound."""
+    """K_ab [3, 3] by Kirchhoff's laws, nan if the conductances are not sound, and each pair's part
+    [E] of its trace."""
     first, second, separation, _ = pairs
     # The upper triangle, and beside it what the unit fields along the axes drive into each.
     matrix = np.zeros((particles, particles + 3))
@@ -356,9 +367,9 @@ def _dissipation(pairs, conductance, particles, ground):
         matrix[i, i] += ground * mean
         for j in range(i, particles):
             matrix[i, j] += mean / particles
-    power, field = np.zeros((3, 3)), np.empty(3)
+    power, field, share = np.zeros((3, 3)), np.empty(3), np.zeros(len(first))
     if not _eliminate(matrix):
-        return power * np.nan
+        return power * np.nan, share
     for p in range(len(first)):
         for axis in range(3):
             drop = matrix[first[p], particles + axis] - matrix[second[p], particles + axis]
@@ -366,7 +377,8 @@ def _dissipation(pairs, conductance, particles, ground):
         for a in range(3):
             for b in range(3):
                 power[a, b] += conductance[p] * field[a] * field[b]
-    return power
+            share[p] += conductance[p] * field[a] * field[a]
+    return power, share
 
 
 @njit(**_LOOPS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from morphion.errors import SurrogateError
 from morphion.gpu import CudaDevice
-from morphion.surrogates.resistor_weights import Constants, Weights
+from morphion.surrogates.resistor_weights import Constants, Sums, Weights
 
 KERNELS = tuple(
     f"surrogates/kernels/{name}.cu"
@@ -38,7 +38,7 @@ class OnDevice:
     device : CudaDevice
     weights : Weights
     constants : Constants
-        As :func:`morphion.surrogates.resistor_cpu.power_and_occupancy` takes them.
+        As :func:`morphion.surrogates.resistor_cpu.sums` takes them.
     far : float
         Distance beyond which particles do not meet, sphere diameters.
 
@@ -53,7 +53,7 @@ class OnDevice:
             )
         self._device = device
         self._channels, self._neurons = weights.from_pair.shape[2], weights.from_pair.shape[1]
-        self._rounds = len(weights.out)
+        self._rounds, self._radial = len(weights.out), len(weights.centres)
         parts = [np.ascontiguousarray(part, np.float32).ravel() for part in weights]
         self._weights = device.array(np.concatenate(parts))
         starts = np.cumsum([0, *map(len, parts[:-1])])
@@ -71,17 +71,16 @@ class OnDevice:
         self._network = device.array(np.concatenate([np.asarray(w, np.int64) for w in words]))
         self._room: _Room | None = None
 
-    def power_and_occupancy(
-        self, positions: np.ndarray, box: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """K_ab float64 [B, 3, 3] and the sum of the occupancies float64 [B] of structures.
+    def sums(self, positions: np.ndarray, box: float) -> Sums:
+        """What predictions of structures are made of.
 
         ``positions`` [B, N, 3] and the edge ``box`` are in sphere diameters; the box has room for
         twice the far cutoff. K_ab is nan where conductances are not sound.
         """
         structures, particles = positions.shape[:2]
         room = self._room_for(structures, particles)
-        found = self._device.empty((structures, 10), np.float64)
+        columns = np.cumsum([9, 1, self._radial, self._neurons])
+        found = self._device.empty((structures, columns[-1]), np.float64)
         for start in range(0, structures, room.structures):
             part = positions[start : start + room.structures]
             self._list_pairs(room, part, box)
@@ -90,8 +89,8 @@ class OnDevice:
                 "kirchhoff", min(len(part), room.solvers), _SOLVERS, room,
                 np.int32(len(part)), found, np.int32(start),
             )  # fmt: skip
-        host = self._device.host(found)
-        return host[:, :9].reshape(-1, 3, 3).copy(), host[:, 9].copy()
+        parts = np.split(self._device.host(found), columns[:-1], axis=1)
+        return Sums(parts[0].reshape(-1, 3, 3), parts[1][:, 0], *parts[2:])
 
     def meeting_pairs(
         self, positions: np.ndarray, box: float
@@ -226,6 +225,7 @@ def _layout(
         "around": ((rounds + 1) * rows * channels, np.float32),
         "conductance": (pairs, np.float64),
         "occupancy": (rows, np.float64),
+        "seen": (rows * neurons, np.float32),
         "matrices": (0, np.float64),
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from morphion.surrogates.leverage import leverage
 from morphion.surrogates.surroundings import Standardised
 
 
@@ -60,20 +61,58 @@ class Constants(NamedTuple):
     ground: float
 
 
+class Sums(NamedTuple):
+    """What predictions are made of: sums over the pairs and particles of structures, float64.
+
+    ``power`` [B, 3, 3] : K_ab, which pairs dissipate in unit fields
+    ``occupancy`` [B] : of all particles
+    ``pairs`` [B, R] : Gaussians of the distances, weighed by each pair's power in all three fields
+    ``particles`` [B, neurons] : what the layer ``occupancy`` takes in, weighed by the occupancies
+    """
+
+    power: np.ndarray
+    occupancy: np.ndarray
+    pairs: np.ndarray
+    particles: np.ndarray
+
+    @classmethod
+    def empty(cls, structures: int, weights: Weights) -> "Sums":
+        """To be filled."""
+        radial, neurons = len(weights.pair), len(weights.occupancy)
+        shapes = ((3, 3), (), (radial,), (neurons,))
+        return cls(*(np.empty((structures, *shape)) for shape in shapes))
+
+    def sensitivities(self, volume: float, solvent: float, conductivity: float) -> np.ndarray:
+        """Derivatives of ln D* [B, R + neurons + 1] with respect to the weights of the Gaussians in
+        ln g_ij, those of the layer ``occupancy``, and its bias; z_0 and k_0 are the ``solvent``'s.
+
+        The potentials make the power stationary, so that ln g_ij counts by the pair's share of it.
+        """
+        trace = np.trace(self.power, axis1=1, axis2=2)
+        conducted = (trace + 3 * volume * conductivity)[:, None]
+        held = (self.occupancy + volume * solvent)[:, None]
+        parts = (self.pairs / conducted, -self.particles / held, -self.occupancy[:, None] / held)
+        return np.concatenate(parts, axis=1)
+
+
 class Prepared(NamedTuple):
-    """All that loops and kernels take of a network; ``unit`` of its output, z_0 and k_0."""
+    """All that loops and kernels take of a network; ``unit`` of its output, z_0 and k_0, and what
+    it is ``familiar`` with."""
 
     weights: Weights
     constants: Constants
     unit: float
     solvent: float
     conductivity: float
+    familiar: np.ndarray
 
-    def tensor(self, power: np.ndarray, occupancy: np.ndarray, volume: float) -> torch.Tensor:
-        """D*_ab float32 [B, 3, 3] of K_ab [B, 3, 3] and the sums of the occupancies [B]."""
-        unit = self.unit / (occupancy + volume * self.solvent)
-        total = power + volume * self.conductivity * np.eye(3)
-        return torch.from_numpy((unit[:, None, None] * total).astype(np.float32))
+    def output(self, sums: Sums, volume: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """D*_ab float32 [B, 3, 3] and the leverage float64 [B] of structures."""
+        unit = self.unit / (sums.occupancy + volume * self.solvent)
+        total = sums.power + volume * self.conductivity * np.eye(3)
+        tensor = (unit[:, None, None] * total).astype(np.float32)
+        found = sums.sensitivities(volume, self.solvent, self.conductivity)
+        return torch.from_numpy(tensor), torch.from_numpy(leverage(found, self.familiar))
 
 
 def weights_of(network: nn.Module) -> Weights:

@@ -28,19 +28,20 @@ from morphion.surrogates import parallel
 from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, with_currents
 from morphion.surrogates.domain import measure_domain
-from morphion.surrogates.ensemble import fit_spread
 from morphion.surrogates.memory import keep_freed_memory, peak_memory
 from morphion.surrogates.model import DESCRIPTION, Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
+from morphion.surrogates.spread import Spread, fit_spread
 from morphion.surrogates.state import HISTORY, Position, tensors_of
 from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"
 _CALIBRATION = 512  # training structures that a network is calibrated on, and ...
 _VIEWS = 6  # ... augmented views of each
+_AT_ONCE = 64  # training structures that a trained network is shown again
 _FIRST_VIEW = 1 << 31  # their epochs, out of reach of the training's
 
 
@@ -160,16 +161,17 @@ class _Training:
                         "continues it"
                     )
                 raise SystemExit(128 + stopped.signal) from None
-            predicted, disagreement = loop.predict(validation_rows)
+            # On every rank all of it, as above.
+            model.remember(batch() for _, batch in _views(inputs, rows, False, _AT_ONCE))
+            predicted, novelty = loop.predict(validation_rows)
         if kept is not None:
-            residual = (predicted - data.diffusivity[validation_rows]) / predicted
-            spread = fit_spread(residual, disagreement)
+            spread = fit_spread(data.diffusivity[validation_rows], predicted, novelty)
             domain = measure_domain(
                 data.positions[rows],
                 float(data.attrs["box_length"]),
                 float(data.attrs["diameter"]),
                 data.diffusivity[rows],
-                np.hypot(spread[0], spread[1] * disagreement),
+                spread.of(predicted, novelty) / predicted,
             )
             self._publish(model, position, spread, domain, kept)
         # The other ranks leave once the folder is there.
@@ -216,12 +218,13 @@ class _Training:
         self,
         model: Surrogate3D,
         position: Position,
-        spread: tuple[float, float],
+        spread: Spread,
         domain: dict[str, list[float]],
         partial: Partial,
     ) -> None:
         best = position.history[position.best_epoch]
         description = self._description(model, position, spread, domain)
+        low, high = domain["relative_spread"]
         with atomic_folder(self._output, marker=DESCRIPTION) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
@@ -234,7 +237,7 @@ class _Training:
         log(
             f"{self._output}: {len(position.history)} epochs in {position.seconds:.0f} s; best "
             f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
-            f"spread {100 * spread[0]:.2g} % and {spread[1]:.2g} times the disagreement; "
+            f"spread {100 * low:.2g} to {100 * high:.2g} % there; "
             f"loader {100 * best[6]:.1f} % of a step"
         )
 
@@ -242,7 +245,7 @@ class _Training:
         self,
         model: Surrogate3D,
         position: Position,
-        spread: tuple[float, float],
+        spread: Spread,
         domain: dict[str, list[float]],
     ) -> Description:
         data, config = self._data, self._config
@@ -259,8 +262,9 @@ class _Training:
             voxels=int(data.attrs["voxels"]),
             particles=int(data.positions.shape[1]),
             reference_diffusivity=float(data.attrs["reference_diffusivity"]),
-            relative_spread=spread[0],
-            disagreement_factor=spread[1],
+            relative_spread=spread.relative,
+            novelty_factor=spread.novelty,
+            spread_exponent=spread.exponent,
             domain=domain,
             training={
                 "epochs": len(position.history),

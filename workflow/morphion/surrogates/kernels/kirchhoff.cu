@@ -4,6 +4,7 @@ constexpr int SOLVERS = 512;  // threads of a block
 // Doubles of shared memory, as _SHARED in resistor_gpu.py: the equations of 106 particles.
 constexpr int SHARED = 6000;
 constexpr int SUMS = 7;  // elements of K_ab and the occupancy
+constexpr int PARTS = 4;  // threads to each of the other sums
 
 // The upper triangle of a symmetric matrix [N, N], and beside it the right-hand sides.
 struct Equations {
@@ -148,6 +149,7 @@ __device__ bool eliminate(const Equations& all)
 }
 
 // Add what pairs dissipate in unit fields to a thread's sums: K_xx, K_xy, K_xz, K_yy, K_yz, K_zz.
+// The power of each pair in all of them takes the place of its conductance.
 __device__ __forceinline__ void dissipate(
     const Equations& all, const Room* room, int b, double* sums)
 {
@@ -155,19 +157,65 @@ __device__ __forceinline__ void dissipate(
     for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
         const Pair pair = room->pairs[e];
         const double g = room->conductance[e];
+        double power = 0.0;
         const double* first = all.row(pair.first - before) + all.order;
         const double* second = all.row(pair.second - before) + all.order;
         double field[3];
         for (int axis = 0; axis < 3; ++axis)
             field[axis] = pair.separation[axis] + (first[axis] - second[axis]);
         int at = 0;
-        for (int x = 0; x < 3; ++x)
+        for (int x = 0; x < 3; ++x) {
             for (int y = x; y < 3; ++y) sums[at++] += g * field[x] * field[y];
+            power += g * field[x] * field[x];
+        }
+        room->conductance[e] = power;
     }
 }
 
-// K_ab and the sum of the occupancies of each structure, [10] from found[done] on; K_ab is nan if
-// its conductances are not sound.
+// Sum over the pairs of a structure of their power times a Gaussian of their distance, or over its
+// particles of their occupancy times an entry of what they have seen: a part of either to a thread.
+__device__ __forceinline__ double weighted(
+    const Network* network, const Room* room, int b, int column, int part)
+{
+    const int radial = (int)network->radial, neurons = (int)network->neurons;
+    double sum = 0.0;
+    if (column < radial) {
+        const float* centres = network->centres;
+        const double width = ((double)centres[radial - 1] - centres[0]) / (radial - 1);
+        for (int e = room->start[b] + part; e < room->start[b + 1]; e += PARTS) {
+            const float away = (float)((room->along[e].distance - centres[column]) / width);
+            sum += room->conductance[e] * exp(-0.5f * away * away);
+        }
+    } else {
+        const int particles = (int)room->particles, begin = b * particles;
+        for (int i = begin + part; i < begin + particles; i += PARTS)
+            sum += room->occupancy[i] * room->seen[(size_t)i * neurons + column - radial];
+    }
+    return sum;
+}
+
+// All of these sums, of the pairs only if these are sound; `shared` has room for the block.
+__device__ __forceinline__ void weigh(
+    const Network* network, const Room* room, int b, bool sound, double* shared, double* out)
+{
+    constexpr int columns = SOLVERS / PARTS;
+    const int radial = (int)network->radial, all = radial + (int)network->neurons;
+    const int t = threadIdx.x;
+    for (int begin = 0; begin < all; begin += columns) {
+        const int column = begin + t % columns;
+        const bool counts = column < all && (sound || column >= radial);
+        __syncthreads();
+        shared[t] = counts ? weighted(network, room, b, column, t / columns) : 0.0;
+        __syncthreads();
+        if (t >= columns || column >= all) continue;
+        double sum = 0.0;
+        for (int part = 0; part < PARTS; ++part) sum += shared[part * columns + t];
+        out[column] = sum;
+    }
+}
+
+// Sums over each structure, as Sums in resistor_weights.py: K_ab, the occupancies, pairs and
+// particles, from found[done] on; K_ab is nan if its conductances are not sound.
 extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const Network* network, const Room* room, int structures, double* found, int done)
 {
@@ -177,6 +225,7 @@ extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const Equations all = {size <= SHARED ? shared : room->matrices + blockIdx.x * size, particles};
     for (int b = blockIdx.x; b < structures; b += gridDim.x) {
         double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};
+        double* out = found + (10 + network->radial + network->neurons) * (size_t)(done + b);
         assemble(all, network, room, b);
         const bool sound = eliminate(all);
         if (sound) dissipate(all, room, b, sums);
@@ -185,10 +234,10 @@ extern "C" __global__ void __launch_bounds__(512) kirchhoff(
         sum_up(sums, SUMS, shared);
         if (threadIdx.x == 0) {
             const int element[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
-            double* out = found + 10 * (size_t)(done + b);
             for (int n = 0; n < 9; ++n) out[n] = sound ? sums[element[n]] : nan("");
             out[9] = sums[SUMS - 1];
         }
+        weigh(network, room, b, sound, shared, out + 10);
         __syncthreads();
     }
 }

@@ -45,8 +45,9 @@ struct Room {
     float *sources, *sources_2;   // [P, C] from a pair to wedges, of even and of odd rounds
     float *known;                 // [P, neurons] what near pairs know between two rounds
     float *around;                // [rounds + 1, B N, C] what particles see
-    double *conductance;          // [P]
+    double *conductance;          // [P]; after the solution, power in the three fields together
     double *occupancy;            // [B N]
+    float *seen;                  // [B N, neurons] what the layer `occupancy` takes in
     double *matrices;             // [blocks of kirchhoff, doubles_of_equations(N)]
     long long particles;
 };

@@ -241,6 +241,10 @@ extern "C" __global__ void __launch_bounds__(64) occupancies(
             hidden[o] = sum;
         }
         __syncthreads();
+        for (int at = threadIdx.x; at < neurons * min(ROWS, total - begin); at += THREADS) {
+            const int r = at / neurons, o = at % neurons;
+            room->seen[(size_t)(begin + r) * neurons + o] = hidden[o].of[r];
+        }
         const float learned = project(hidden, neurons, network->occupancy);
         const int row = begin + (int)threadIdx.x;
         if (threadIdx.x < ROWS && row < total)

@@ -1,0 +1,44 @@
+"""The leverage of sensitivities: how unlike a training set a structure is."""
+
+import numpy as np
+import pytest
+
+from morphion.surrogates.leverage import familiar_with, leverage
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Sensitivities of 400 structures, of very different sizes, the last two of which are 0."""
+    mixed = np.random.default_rng(1).normal(size=(400, 6)) @ np.diag([1, 1e-3, 1e3, 1, 0.1, 1])
+    return np.hstack([mixed, np.zeros((400, 2))])
+
+
+def test_it_is_1_over_the_training_set(known):
+    found = leverage(known, familiar_with(known))
+    assert np.sqrt(np.mean(found**2)) == pytest.approx(1, rel=1e-5)
+
+
+def test_it_is_that_of_least_squares(known):
+    """The variance of a linear fit's prediction, sigma^2 x (X^T X)^-1 x^T."""
+    new = np.random.default_rng(2).normal(size=(5, 8)) * known.std(axis=0)
+    inverse = np.linalg.inv(known[:, :6].T @ known[:, :6])
+    expected = np.sqrt(np.einsum("bi,ij,bj->b", new[:, :6], inverse, new[:, :6]))
+    expected /= np.sqrt(6 / 400)
+    np.testing.assert_allclose(leverage(new, familiar_with(known)), expected, rtol=2e-3)
+
+
+def test_it_grows_where_nothing_was_learned(known):
+    alike, unlike = np.tile(known[:50], (2, 1, 1))
+    unlike[:, 1] *= 30
+    familiar = familiar_with(known)
+    assert np.median(leverage(unlike, familiar) / leverage(alike, familiar)) > 5
+
+
+def test_units_of_sensitivities_do_not_matter(known):
+    units = np.geomspace(1e-3, 1e3, 8)
+    found = leverage(known * units, familiar_with(known * units))
+    np.testing.assert_allclose(found, leverage(known, familiar_with(known)), rtol=1e-4)
+
+
+def test_nothing_is_new_to_a_network_that_knows_nothing(known):
+    np.testing.assert_array_equal(leverage(known, np.zeros((8, 8), np.float32)), 0)
