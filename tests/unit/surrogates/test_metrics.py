@@ -73,6 +73,19 @@ def test_a_true_spread_covers_68_and_95_percent():
     found = coverage(prediction + spread * rng.normal(size=4000), prediction, spread)
     assert found["coverage_68"] == pytest.approx(0.683, abs=3 * 0.0074)
     assert found["coverage_95"] == pytest.approx(0.950, abs=3 * 0.0035)
+    for which in ("least", "most"):
+        assert found[f"coverage_68_{which}"] == pytest.approx(0.683, abs=3 * 0.0127)
+
+
+def test_a_spread_that_is_right_on_average_alone_shows_in_the_thirds():
+    prediction = np.arange(9.0, 0, -1)
+    label = prediction + np.repeat([0.1, 0.3, 0.5], 3)
+    found = coverage(label, prediction, np.array([0.2, 0.2, 0.05, 0.4, 0.2, 0.2, 0.1, 0.1, 0.1]))
+    assert found["coverage_68"] == pytest.approx(3 / 9)
+    assert found["coverage_68_least"] == 0
+    assert found["coverage_68_most"] == pytest.approx(2 / 3)
+    alone = coverage(label[:1], prediction[:1], np.array([0.2]))
+    assert alone["coverage_68_least"] == alone["coverage_68_most"] == 1
 
 
 def test_a_perfect_network_scores_the_noise_floor():

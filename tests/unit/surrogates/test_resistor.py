@@ -14,9 +14,9 @@ from morphion.surrogates.build import build, representation
 from morphion.surrogates.data import read_labelled
 from morphion.surrogates.files import predict_files
 from morphion.surrogates.images import SYMMETRIES
+from morphion.surrogates.kirchhoff import dissipation, fields
 from morphion.surrogates.networks import Flows, Targets, mean_diagonal
 from morphion.surrogates.pairs import build_graph, find_pairs
-from morphion.surrogates.resistor import dissipation, fields
 from morphion.surrogates.surroundings import cubic_harmonics, gaussian_centres, pair_features
 
 CPU = torch.device("cpu")

@@ -25,8 +25,15 @@ METRICS = tuple(f"{metric}{limit}" for metric in ("mse", "mape", "pearson") for 
 
 _EVEN = tuple(f"mape_even{limit}" for limit in LIMITS)
 
-# Share of labels within the 68 and 95 % spread of the prediction; MAPE of a perfect network.
-DOUBTS = ("coverage_68", "coverage_95", "mape_noise_floor")
+# Share of labels within the 68 and 95 % spread of the prediction, the former also in the thirds of
+# the structures that are covered least and most; MAPE of a perfect network.
+DOUBTS = (
+    "coverage_68",
+    "coverage_95",
+    "coverage_68_least",
+    "coverage_68_most",
+    "mape_noise_floor",
+)
 
 
 def table1(annealed: Sequence[Path], evaluation: Path, config: Config, output: Path) -> None:

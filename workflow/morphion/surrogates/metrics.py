@@ -103,13 +103,20 @@ def _with_intervals(
 def coverage(label: np.ndarray, prediction: np.ndarray, spread: np.ndarray) -> dict[str, float]:
     """Share of labels within 1 and 1.96 spreads of the prediction; 0.683 and 0.950 if calibrated.
 
-    Arrays [S] in D*. Keys: ``coverage_68``, ``coverage_95``.
+    Arrays [S] in D*. Keys: ``coverage_68``, ``coverage_95``; ``coverage_68_least`` and
+    ``coverage_68_most``, the former over the thirds of the structures by prediction: what is right
+    on average may be too narrow for the worst conductors and too wide for the best.
     """
     label, prediction = _checked(label, prediction)
-    distance = np.abs(prediction - label)
+    distance, spread = np.abs(prediction - label), np.asarray(spread)
+    within = distance <= spread
+    thirds = np.array_split(within[np.argsort(prediction, kind="stable")], min(3, len(within)))
+    shares = [float(np.mean(part)) for part in thirds]
     return {
-        "coverage_68": float(np.mean(distance <= spread)),
-        "coverage_95": float(np.mean(distance <= 1.96 * np.asarray(spread))),
+        "coverage_68": float(np.mean(within)),
+        "coverage_95": float(np.mean(distance <= 1.96 * spread)),
+        "coverage_68_least": min(shares),
+        "coverage_68_most": max(shares),
     }
 
 

@@ -37,6 +37,7 @@ from morphion.config.surrogates import ResistorNetwork
 from morphion.errors import DeviceError, SurrogateError
 from morphion.gpu import CudaDevice, choose
 from morphion.progress import log
+from morphion.surrogates.kirchhoff import GROUND, dissipation, fields
 from morphion.surrogates.leverage import familiar_with, leverage
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
@@ -62,9 +63,6 @@ if TYPE_CHECKING:
 # Conductance over area falls with distance before anything is learned: e-fold each fifth of a
 # diameter, as far as ligand shells may meet; beyond there is solvent alone.
 _DECAY, _SHELLS_END = 5.0, 1.8
-# A particle without any neighbour leaves the Laplacian singular; this share of its mean diagonal
-# lies far above rounding in float64 and far below any conductance that matters.
-_GROUND = 1e-9
 # ln k_0 where the solvent has no share: D* of a structure without a way through has a logarithm.
 _NO_SOLVENT = -28.0
 _NOTHING = 1e-6  # of D*: as good as none
@@ -72,76 +70,6 @@ _FEW = 0.01  # of the structures, that may have no way through
 # A share that is to be learned conducts this much of what pairs do before it is.
 _SOLVENT = 0.015
 _SMALL_FACET = 0.02  # square diameters; the network need not tell smaller ones apart
-
-
-class _Field(torch.autograd.Function):
-    """d_ij,a + phi^a_i - phi^a_j of all pairs [E, 3] from their conductances [E].
-
-    Kirchhoff's matrix is its own adjoint, so that the derivatives of the potentials take one more
-    solution with the same factor.
-    """
-
-    @staticmethod
-    def forward(ctx, conductance: torch.Tensor, graph: Graph) -> torch.Tensor:
-        factor = _factor(graph, conductance)
-        drive = conductance.double()[:, None] * graph.separation.double()
-        drops = _drops(graph, factor, -drive)
-        field = graph.separation.to(conductance.dtype) + drops.to(conductance.dtype)
-        ctx.graph = graph
-        ctx.save_for_backward(factor, field)
-        return field
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        factor, field = ctx.saved_tensors
-        adjoint = _drops(ctx.graph, factor, gradient.double()).to(field.dtype)
-        return -(adjoint * field).sum(1), None
-
-
-def fields(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
-    """d_ij,a + phi^a_i - phi^a_j [E, 3]: Kirchhoff's potentials in unit fields, differentiable."""
-    return _Field.apply(conductance, graph)
-
-
-def _factor(graph: Graph, conductance: torch.Tensor) -> torch.Tensor:
-    """Cholesky factor float64 [B, N, N] of Kirchhoff's matrices."""
-    structures, particles = graph.shape
-    matrix = conductance.new_zeros((structures, particles, particles), dtype=torch.float64)
-    first, second = graph.first % particles, graph.second % particles
-    conductance = conductance.double()
-    matrix[graph.structure, first, second] = -conductance
-    matrix[graph.structure, second, first] = -conductance
-    diagonal = -matrix.sum(2)
-    # Where no two particles meet there is nothing to solve, and the potentials are 0.
-    mean = diagonal.mean(1, keepdim=True).clamp_min(1e-30)
-    torch.diagonal(matrix, dim1=1, dim2=2).add_(diagonal + _GROUND * mean)
-    # Fixes the mean of the potentials, which Kirchhoff leaves free.
-    matrix += (mean / particles)[:, :, None]
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    # A diverged training is stopped by its loss, on all ranks alike, not by one of them here.
-    return torch.where(failed[:, None, None] == 0, factor, math.nan)
-
-
-def _drops(graph: Graph, factor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """Differences float64 [E, 3] of the potentials at the ends of each pair, if the current
-    ``source`` float64 [E, 3] of each enters at its first particle and leaves at its second."""
-    structures, particles = graph.shape
-    load = source.new_zeros((structures * particles, 3))
-    load.index_add_(0, graph.first, source).index_add_(0, graph.second, -source)
-    phi = torch.cholesky_solve(load.view(structures, particles, 3), factor).flatten(0, 1)
-    return phi[graph.first] - phi[graph.second]
-
-
-def dissipation(graph: Graph, conductance: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-    """K_ab [B, 3, 3], the power that the ``field`` [E, 3] of all pairs dissipates, differentiable.
-
-    Kirchhoff's potentials make the power stationary, so that its derivatives are those at constant
-    potentials.
-    """
-    field = field.detach()
-    power = conductance[:, None, None] * field[:, :, None] * field[:, None, :]
-    total = power.new_zeros((graph.shape[0], 3, 3))
-    return total.index_add(0, graph.structure, power)
 
 
 class Flow(NamedTuple):
@@ -361,7 +289,7 @@ class Resistors(TensorNetwork):
         """What loops and kernels take of the network, found once after each ``eval``."""
         if self._compiled is None:
             biases = (float(one.bias) for one in (self.far, self.conductance, self.occupancy))
-            constants = (self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, _GROUND)
+            constants = (self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, GROUND)
             self._compiled = Prepared(
                 weights_of(self),
                 Constants(*constants),
