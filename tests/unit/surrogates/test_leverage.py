@@ -1,5 +1,9 @@
 """The leverage of sensitivities: how unlike a training set a structure is."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -42,3 +46,26 @@ def test_units_of_sensitivities_do_not_matter(known):
 
 def test_nothing_is_new_to_a_network_that_knows_nothing(known):
     np.testing.assert_array_equal(leverage(known, np.zeros((8, 8), np.float32)), 0)
+
+
+def test_it_does_not_depend_on_the_threads_of_linear_algebra():
+    """Nor do the weights of a training, then; with numpy's own the last digits did."""
+    script = (
+        "import sys, numpy as np\n"
+        "from morphion.surrogates.leverage import familiar_with\n"
+        "rng = np.random.default_rng(1)\n"
+        "away = rng.uniform(1, 4, (400, 30, 1)) - np.linspace(1, 4, 110)\n"
+        "known = np.exp(-200 * away**2).mean(axis=1)\n"
+        "sys.stdout.buffer.write(familiar_with(known).tobytes())\n"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert len(found[0]) == 4 * 110 * 110
+    assert found[0] == found[1]

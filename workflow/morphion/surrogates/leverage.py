@@ -13,9 +13,10 @@ where a structure hangs on what training structures hardly had a share in.
 import numpy as np
 from numba import njit
 
-# Variance of a weight that nothing is known of, over that of one that all sensitivities tell of:
-# directions that training structures have no share in shall not outweigh all others.
+# Added to the mean squares of scaled sensitivities: what no training structure hangs on shall not
+# outweigh all the rest.
 _RIDGE = 1e-3
+_LOOPS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
 
 
 def familiar_with(sensitivities: np.ndarray) -> np.ndarray:
@@ -24,9 +25,10 @@ def familiar_with(sensitivities: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.mean(sensitivities**2, axis=0))
     inverse = np.where(size > 0, 1 / np.where(size > 0, size, 1), 0)
     scaled = sensitivities * inverse
-    known = scaled.T @ scaled / len(scaled) + _RIDGE * np.eye(len(size))
-    whitening = np.linalg.inv(np.linalg.cholesky(known)) * inverse
-    mean = np.sqrt(np.mean(np.square(sensitivities @ whitening.T).sum(axis=1)))
+    # einsum and loops instead of linear algebra, whose last digits depend on its threads.
+    known = np.einsum("sk,sl->kl", scaled, scaled) / len(scaled) + _RIDGE * np.eye(len(size))
+    whitening = _inverse_of_root(known) * inverse
+    mean = np.sqrt(np.mean(leverage(sensitivities, whitening.astype(np.float32)) ** 2))
     return (whitening / max(mean, 1e-30)).astype(np.float32)
 
 
@@ -36,10 +38,30 @@ def leverage(sensitivities: np.ndarray, familiar: np.ndarray) -> np.ndarray:
     return _norms(np.ascontiguousarray(sensitivities, np.float64), familiar)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(**_LOOPS)
+def _inverse_of_root(matrix):
+    """Inverse of the lower triangle L of a positive matrix L L^T."""
+    order = len(matrix)
+    root, inverse = np.zeros((order, order)), np.zeros((order, order))
+    for i in range(order):
+        for j in range(i + 1):
+            left = matrix[i, j]
+            for k in range(j):
+                left -= root[i, k] * root[j, k]
+            root[i, j] = np.sqrt(left) if i == j else left / root[j, j]
+    for j in range(order):
+        for i in range(j, order):
+            left = 1.0 if i == j else 0.0
+            for k in range(j, i):
+                left -= root[i, k] * inverse[k, j]
+            inverse[i, j] = left / root[i, i]
+    return inverse
+
+
+@njit(**_LOOPS)
 def _norms(sensitivities, familiar):
-    """|familiar F| of each structure; ``familiar`` is a lower triangle. Not by numpy, whose threads
-    would stand in the way of the loops around this one while they wait for more."""
+    """|familiar F| of each structure; ``familiar`` is a lower triangle. Numpy's threads would stand
+    in the way of other loops while they wait for more."""
     found = np.zeros(len(sensitivities))
     for b in range(len(sensitivities)):
         for k in range(len(familiar)):
