@@ -11,6 +11,7 @@ from resistor_cases import EDGE, LONELY, PAIR, SIZES, Case, deviations, make_pos
 from morphion.errors import SurrogateError
 from morphion.gpu.source import join
 from morphion.surrogates import resistor, resistor_gpu
+from morphion.surrogates.ensemble import Ensemble
 from morphion.surrogates.facets import meeting_pairs
 from morphion.surrogates.resistor_gpu import KERNELS, OnDevice
 
@@ -125,6 +126,21 @@ def test_a_network_predicts_by_kernels_where_there_is_a_gpu(small, monkeypatch):
         np.testing.assert_allclose(found.tensor, expected.tensor, rtol=1e-5, atol=limit)
         np.testing.assert_allclose(found.novelty, expected.novelty, rtol=1e-4)
         device.launches.clear()
+
+
+def test_members_of_an_ensemble_predict_by_kernels(small, monkeypatch):
+    device = HostDevice()
+    members = iter([small.model, Case("small").model])
+    ensemble = Ensemble(lambda: next(members), 2).eval()
+    structures = (small.sees, make_positions(3), EDGE, 1.0, torch.device("cpu"))
+    with torch.inference_mode():
+        expected = ensemble.from_structures(*structures)
+        assert device.launches == []
+        monkeypatch.setattr(resistor, "device_of_kernels", lambda _: device)
+        found = ensemble.from_structures(*structures)
+        assert device.launches.count("kirchhoff") == 2
+        for read in (ensemble.diffusivity, ensemble.mean):
+            torch.testing.assert_close(read(found), read(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_a_network_that_does_not_fit_predicts_by_torch(small, monkeypatch):

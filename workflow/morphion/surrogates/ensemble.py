@@ -6,13 +6,16 @@ spread of its prediction (``morphion.surrogates.spread``).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from morphion.surrogates.networks import Batch, Surrogate3D, Targets
+
+if TYPE_CHECKING:
+    from morphion.surrogates.representations import Representation
 
 
 class Ensemble(Surrogate3D):
@@ -43,6 +46,23 @@ class Ensemble(Surrogate3D):
     def forward(self, inputs: torch.Tensor) -> list[Any]:
         """What each member returns."""
         return [member(inputs) for member in self.members]
+
+    def takes_structures(self, device: torch.device) -> bool:
+        return all(member.takes_structures(device) for member in self.members)
+
+    def from_structures(
+        self,
+        sees: "Representation",
+        positions: np.ndarray,
+        box_length: float,
+        diameter: float,
+        device: torch.device,
+    ) -> list[Any]:
+        """As of all networks; members share the inputs that are made of structures, if any are."""
+        structures = (sees, positions, box_length, diameter, device)
+        if self.takes_structures(device):
+            return [member.from_structures(*structures) for member in self.members]
+        return super().from_structures(*structures)
 
     def learners(self) -> Sequence[nn.Module]:
         return list(self.members)

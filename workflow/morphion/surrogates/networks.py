@@ -88,6 +88,10 @@ class Surrogate3D(nn.Module):
         raw = self.features(self._standardised(inputs)).float().flatten()
         return torch.exp(self.log_mean + self.log_scale * raw)
 
+    def takes_structures(self, device: torch.device) -> bool:
+        """Whether ``from_structures`` needs no inputs made before it, which others may share."""
+        return False
+
     def from_structures(
         self,
         sees: "Representation",

@@ -225,6 +225,12 @@ class Resistors(TensorNetwork):
         conductivity = float(self.conductivity.detach()) if self._solvent else _NO_SOLVENT
         return math.exp(self.solvent.detach()), math.exp(conductivity)
 
+    def takes_structures(self, device: torch.device) -> bool:
+        """Where there are kernels, and they have room for every layer."""
+        if self.by_torch_alone or device_of_kernels(device) is None:
+            return False
+        return fits(self._prepared().weights)
+
     def from_structures(
         self,
         sees: "PairGraphs",
@@ -235,11 +241,11 @@ class Resistors(TensorNetwork):
     ) -> Predicted:
         """As of all networks; on a GPU by kernels that find the pairs as well, left on the host."""
         lengths = (box_length, diameter)
-        kernels = None if self.by_torch_alone else device_of_kernels(device)
-        if kernels is None or not fits((prepared := self._prepared()).weights):
+        if not self.takes_structures(device):
             return super().from_structures(sees, positions, *lengths, device)
+        prepared = self._prepared()
         if self._on_device is None:
-            self._on_device = OnDevice(kernels, *prepared[:2], self._far)
+            self._on_device = OnDevice(device_of_kernels(device), *prepared[:2], self._far)
         positions, box_length = sees.enlarged(positions, *lengths)
         box = box_length / diameter
         centres = np.asarray(positions, dtype=np.float64) / diameter
