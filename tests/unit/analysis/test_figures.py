@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from morphion import store
-from morphion.analysis import annealing, components, overview, parity, snapshots, tables
+from morphion.analysis import (
+    annealing,
+    calibration,
+    components,
+    overview,
+    parity,
+    snapshots,
+    tables,
+)
 from morphion.errors import MorphionError, StoreError
 
 
@@ -44,6 +52,12 @@ def test_learning_curves(run, output, tmp_path):
     trainings = {"periodic": run.retrained, "rdf": run.annealed, "periodic-2": run.annealed}
     tables.learning_curve_table(trainings, run.config, tmp_path / "curve.csv")
     overview.learning_curves(tmp_path / "curve.csv", output)
+    assert_drawn(output)
+
+
+def test_calibration(run, output):
+    networks = {"periodic": run.first_predictions, "rdf": run.retrained}
+    calibration.calibration_figure(networks, run.first_predictions, run.annealed, output)
     assert_drawn(output)
 
 
@@ -97,6 +111,17 @@ def test_a_figure_of_a_sparse_run_says_which_panel_is_empty(run, output, tmp_pat
     parity.figure3(tmp_path / "sparse.csv", output)
     assert_drawn(output)
     assert "no structures" in output.with_suffix(".svg").read_text()
+
+
+def test_calibration_of_too_few_structures_is_not_drawn(run, output, tmp_path):
+    table = pd.read_csv(run.first_predictions)
+    table[table.split == "train"].to_csv(tmp_path / "sparse.csv", index=False)
+    sparse = tmp_path / "sparse.csv"
+    calibration.calibration_figure({"periodic": sparse}, sparse, run.annealed, output)
+    assert_drawn(output)
+    drawn = output.with_suffix(".svg").read_text()
+    assert "fewer than 10 structures" in drawn
+    assert "no structures" in drawn
 
 
 def test_annealing_without_selected_structures_still_shows_its_traces(run, output):

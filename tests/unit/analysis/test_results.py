@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from morphion.analysis import overview, tables
+from morphion.analysis.calibration import calibration_figure
 from morphion.analysis.results import results_page
 
 
@@ -43,10 +44,11 @@ def inputs(run, tmp_path):
     left |= {"parameters": 11e6, "flops": 2e10}
     left |= {"seconds_single": 0.3, "seconds_batched": 0.25, "batch_predicted": 8}
     pd.DataFrame([left | {"seconds_per_sample": 1.5, "hours": 17.07}]).to_csv(named["left_out"])
-    training, curves = tmp_path / "training.png", tmp_path / "learning_curves.png"
-    overview.training_figure({"periodic": run.history}, training)
-    overview.learning_curves(named["learning_curve"], curves)
-    return named, {"training": training, "learning_curves": curves}
+    drawn = {n: tmp_path / f"{n}.png" for n in ("training", "calibration", "learning_curves")}
+    overview.training_figure({"periodic": run.history}, drawn["training"])
+    overview.learning_curves(named["learning_curve"], drawn["learning_curves"])
+    calibration_figure(first, first["periodic"], run.annealed, drawn["calibration"])
+    return named, drawn
 
 
 def test_two_trainings_on_as_many_structures_are_one_entry(inputs, run, tmp_path):
@@ -78,8 +80,12 @@ def test_the_page_holds_every_network_and_what_needs_a_gpu(inputs, run, tmp_path
     assert "| 250 | 500 | 150 | 250 |" in ratio
     shown = {path.name for path in page.parent.iterdir()} - {"page.md"}
     assert shown == {
-        f"page-{n}.{s}" for n in ("training", "learning-curves") for s in ("png", "svg")
+        f"page-{n}.{s}"
+        for n in ("training", "calibration", "learning-curves")
+        for s in ("png", "svg")
     }
+    row = f"| periodic | {100 * test.loc['test'].coverage_68:.1f} | "
+    assert row in text.split("## Calibration")[1]
     assert all(f"({name})" in text for name in shown if name.endswith("png"))
     assert "notes" not in text
 

@@ -116,7 +116,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
     """How well networks predict."""
     where, plan = Layout(config.output), Plan(config)
     driver, last = config.surrogates.driver, plan.last_round
-    networks = {n: where.predictions(0, n, "random", round_set(0)) for n in plan.compared()}
+    networks = {n: _tested(config, n) for n in plan.compared()}
     final = {
         split: {driver: where.predictions(last, driver, split, round_set(last))} for split in SPLITS
     }
@@ -165,11 +165,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             "Accuracy against the structures trained on",
             "Networks",
             "tables:learning_curve_table",
-            {
-                "predictions": {
-                    n: where.predictions(0, n, "random", round_set(0)) for n in plan.trainings()
-                }
-            },
+            {"predictions": {n: _tested(config, n) for n in plan.trainings()}},
             configured=True,
         )
     return found
@@ -224,7 +220,7 @@ def _figures_of_the_paper(config: Config) -> dict[str, Artifact]:
             "Figure 3: parity of the first network",
             "Networks",
             "parity:figure3",
-            {"predictions": where.predictions(0, driver, "random", "round0")},
+            {"predictions": _tested(config, driver)},
         ),
         "figure5": Artifact(
             "Figure 5: error of every network",
@@ -286,6 +282,16 @@ def figures(config: Config) -> dict[str, Artifact]:
         "training": Artifact(
             "Training curves", "Networks", "overview:training_figure", {"histories": histories}
         ),
+        "calibration": Artifact(
+            "Spreads and errors",
+            "Networks",
+            "calibration:calibration_figure",
+            {
+                "networks": {n: _tested(config, n) for n in plan.compared()},
+                "driver": _tested(config, config.surrogates.driver),
+                "evaluation": _evaluation(config),
+            },
+        ),
     }
     if _has_learning_curve(plan):
         found["learning_curves"] = Artifact(
@@ -318,7 +324,7 @@ def results(config: Config) -> Artifact:
     named, drawn = tables(config), figures(config)
     shown = ["networks", "costs", "speed", "table1", "out_of_distribution"]
     shown += [name for name in optional if name in named]
-    pictures = ["training", *(n for n in ("learning_curves",) if n in drawn)]
+    pictures = ["training", "calibration", *(n for n in ("learning_curves",) if n in drawn)]
     return Artifact(
         "Networks compared",
         "Networks",
@@ -346,6 +352,11 @@ def _annealed(config: Config) -> list[str]:
     """Predictions of each round's network for what its annealing selected."""
     where, driver = Layout(config.output), config.surrogates.driver
     return [where.predictions(r, driver, "random", round_set(r + 1)) for r in range(config.rounds)]
+
+
+def _tested(config: Config, network: str) -> str:
+    """Predictions of a first network for the first data set."""
+    return Layout(config.output).predictions(0, network, "random", round_set(0))
 
 
 def _evaluation(config: Config) -> str:

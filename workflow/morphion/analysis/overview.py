@@ -1,6 +1,5 @@
 """Figures of the run itself: accuracies, labels, training (figure 5 and two of our own)."""
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from morphion.analysis import style
 from morphion.analysis.parity import family_handles
 from morphion.analysis.tables import METRICS, read_table
 from morphion.errors import MorphionError, StoreError
-
-_COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.INK)
-_MARKERS = ("o", "s", "^")
 
 
 def figure5(table: Path, output: Path) -> None:
@@ -146,8 +142,7 @@ def learning_curves(table: Path, output: Path) -> None:
     with style.figure(output, 1, 1, 5.6, 4.2) as (_, axes):
         panel = axes[0, 0]
         groups = rows.groupby("network", sort=False)
-        looks = itertools.cycle(itertools.product(_MARKERS, _COLOURS))
-        for (name, group), (marker, colour) in zip(groups, looks, strict=False):
+        for (name, group), (marker, colour) in zip(groups, style.looks(), strict=False):
             reach = np.stack([group.mape - group.mape_low, group.mape_high - group.mape])
             panel.errorbar(
                 group.training_structures,

@@ -30,8 +30,9 @@ def results_page(
         ``out_of_distribution``, and ``left_out``, ``learning_curve``, ``table2`` and ``walked``
         where the run has them.
     figures : Mapping
-        PNG files by name, each with an SVG file beside it: ``training``, and ``learning_curves``
-        where the run has it. They are copied to ``OUTPUT-NAME.png`` and ``.svg``.
+        PNG files by name, each with an SVG file beside it: ``training``, ``calibration``, and
+        ``learning_curves`` where the run has it. They are copied to ``OUTPUT-NAME.png`` and
+        ``.svg``.
     config : Config
         Of the run.
     output : Path
@@ -47,6 +48,7 @@ def results_page(
         _costs(costs, speed, left_out),
         _beside_the_papers(networks, costs, speed, left_out),
         _calibration(networks),
+        [_shown("calibration", "Spreads and errors", output)],
     ]
     if "walked" in tables:
         parts.append(_walked(tables["walked"]))

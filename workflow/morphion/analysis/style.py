@@ -1,5 +1,6 @@
 """The look that all figures share, and their writing as PNG and SVG."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +140,12 @@ def dots(count: int) -> dict:
         "linewidths": 0,
         "rasterized": count > 1500,
     }
+
+
+def looks() -> Iterator[tuple[str, str]]:
+    """Marker and colour of one network after another."""
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, INK)
+    return itertools.cycle(itertools.product(("o", "s", "^"), colours))
 
 
 def family_of(name: str) -> tuple[str, str]:
