@@ -190,6 +190,7 @@ def test_calibration_and_noise_floor_stand_beside_the_scores(by_hand, run, tmp_p
     tables.networks_table({"cnn": by_hand}, run.config, tmp_path / "t.csv")
     row = pd.read_csv(tmp_path / "t.csv").set_index("split").loc["test"]
     assert row.coverage_68 == row.coverage_95 == pytest.approx(1 / 3, rel=1e-5)
+    assert (row.coverage_68_least, row.coverage_68_most) == (0, 1)  # a structure to each third
     relative = (0.01 / 0.5 + 0.01 / 0.8 + 0.01) / 3
     assert row.mape_noise_floor == pytest.approx(100 * relative * (2 / np.pi) ** 0.5, rel=1e-5)
 

@@ -10,6 +10,7 @@ from morphion.config.surrogates import PeriodicNetwork
 from morphion.surrogates.build import build
 from morphion.surrogates.domain import QUANTITIES
 from morphion.surrogates.model import Description, write_model
+from morphion.surrogates.spread import Spread
 from morphion.surrogates.state import tensors_of
 
 VOXELS = 20
@@ -85,9 +86,7 @@ def write_untrained_model(folder: Path, config: Config) -> Path:
         voxels=config.geometry.voxels,
         particles=config.geometry.particles,
         reference_diffusivity=0.04,
-        relative_spread=0.05,
-        novelty_factor=0.0,
-        spread_exponent=0.0,
+        spread=Spread(0.05),
         domain={name: [0.0, 1.0] for name in QUANTITIES},
         labels=config.labels.model_dump(mode="json"),
         **{

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 
+from morphion.errors import SurrogateError
 from morphion.surrogates.leverage import familiar_with, leverage
 
 
 @pytest.fixture(scope="module")
 def known():
-    """Sensitivities of 400 structures, of very different sizes, the last two of which are 0."""
-    mixed = np.random.default_rng(1).normal(size=(400, 6)) @ np.diag([1, 1e-3, 1e3, 1, 0.1, 1])
+    """Sensitivities of 400 structures, the last two of which are 0."""
+    mixed = np.random.default_rng(1).normal(size=(400, 6)) @ np.diag([1, 0.3, 30, 1, 0.1, 1])
     return np.hstack([mixed, np.zeros((400, 2))])
 
 
@@ -38,10 +39,25 @@ def test_it_grows_where_nothing_was_learned(known):
     assert np.median(leverage(unlike, familiar) / leverage(alike, familiar)) > 5
 
 
-def test_units_of_sensitivities_do_not_matter(known):
-    units = np.geomspace(1e-3, 1e3, 8)
-    found = leverage(known * units, familiar_with(known * units))
-    np.testing.assert_allclose(found, leverage(known, familiar_with(known)), rtol=1e-4)
+def test_what_training_never_met_is_new(known):
+    alike, unlike = np.tile(known[:50], (2, 1, 1))
+    unlike[:, 6:] = 0.1
+    familiar = familiar_with(known)
+    assert (leverage(unlike, familiar) > 10 * leverage(alike, familiar).max()).all()
+
+
+def test_what_rounding_leaves_of_a_tail_decides_nothing(known):
+    tails = known.copy()
+    tails[:, 6:] = 1e-30
+    found = leverage(known, familiar_with(tails))
+    np.testing.assert_allclose(found, leverage(known, familiar_with(known)), rtol=1e-6)
+
+
+def test_sensitivities_that_are_no_numbers_are_refused(known):
+    broken = known.copy()
+    broken[3, 2] = np.nan
+    with pytest.raises(SurrogateError, match="no sound conductances"):
+        familiar_with(broken)
 
 
 def test_nothing_is_new_to_a_network_that_knows_nothing(known):

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from surrogate_cases import BOX, DIAMETER
+from surrogate_cases import BOX, DIAMETER, make_config
 
 from morphion.cli import main
 from morphion.errors import MorphionError, SurrogateError
-from morphion.surrogates import Surrogate, predict_dataset
+from morphion.surrogates import Surrogate, predict_dataset, train
 from morphion.surrogates.metrics import score
 from morphion.surrogates.publish import publish
 
@@ -86,6 +86,20 @@ def test_predictions_of_another_network_are_refused_and_nothing_is_left(tmp_path
     with pytest.raises(SurrogateError, match=r"t\.csv: 0 structures in the set 'test', .* had 12"):
         publish(trained, tmp_path / "model", table[table.split != "test"], source="t.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_of_another_network_that_tells_what_is_new_are_refused(
+    tmp_path, dataset, trained
+):
+    train(make_config(tmp_path), dataset, "resistor", "random", 0, tmp_path / "model")
+    surrogate = Surrogate.load(tmp_path / "model", "cpu")
+    assert surrogate.description.spread.novelty > 0
+    table = predict_dataset(surrogate, dataset)
+    publish(tmp_path / "model", tmp_path / "published", table, source="table.csv")
+    others = predict_dataset(Surrogate.load(trained, "cpu"), dataset)
+    others["prediction"], others["spread"] = table.prediction, 1.02 * table.spread
+    with pytest.raises(SurrogateError, match=r"t\.csv: .*here 0\.98.*predictions of another"):
+        publish(tmp_path / "model", tmp_path / "others", others, source="t.csv")
 
 
 def test_an_altered_published_network_is_refused(tmp_path, trained, table):

@@ -46,6 +46,23 @@ def test_sums_and_novelty_are_those_of_torch(case):
     np.testing.assert_allclose(found.novelty, of_torch, rtol=1e-4)
 
 
+def test_distances_that_no_training_structure_has_leave_novelty_as_it_is():
+    """Of Gaussians far away loops keep nothing, and torch a tail of 1e-35."""
+    case, rng = Case("default"), np.random.default_rng(5)
+    edge = 5.0
+    crystal = np.indices((4, 4, 4)).reshape(3, -1).T * edge / 4
+    positions = crystal + rng.uniform(-0.05, 0.05, (24, 64, 3))
+    graphs = [case.graph(positions, edge), case.graph(positions[:1, 1:], edge)]
+    case.model.remember(graphs[:1])
+    for graph in graphs:
+        with torch.inference_mode():
+            found = case.model(graph).novelty
+            case.model.by_torch_alone = True
+            expected = case.model(graph).novelty
+            case.model.by_torch_alone = False
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_sensitivities_are_derivatives_of_the_logarithm_of_d(case):
     graph, model = case.graph(make_positions(3)), case.model
     found = model._sensitivities(graph, model.flow(graph))

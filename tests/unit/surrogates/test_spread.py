@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from morphion.errors import SurrogateError
 from morphion.surrogates.metrics import coverage
 from morphion.surrogates.spread import Spread, fit_spread
 
@@ -27,6 +28,36 @@ def test_the_parts_of_a_spread_are_found_again():
     covered = coverage(label, prediction, found.of(prediction, novelty))
     assert covered["coverage_68"] == pytest.approx(0.683, abs=0.01)
     assert covered["coverage_95"] == pytest.approx(0.950, abs=0.005)
+
+
+@pytest.mark.parametrize("count", [6, 100, 1024])
+def test_no_other_spread_is_more_likely(count):
+    rng = np.random.default_rng(count)
+    for seed in range(5):
+        truth = Spread(0.01 * rng.random(), 0.02 * rng.random(), rng.uniform(-0.8, 0.3))
+        novelty = rng.gamma(2, 0.5, count)
+        label, prediction = drawn(truth, novelty, seed)
+
+        def cost(spread, label=label, prediction=prediction, novelty=novelty):
+            size = spread.of(prediction, novelty)
+            likely = np.sum(2 * np.log(size / prediction) + ((label - prediction) / size) ** 2)
+            return likely + 4 * spread.exponent**2
+
+        found = fit_spread(label, prediction, novelty)
+        for factors in 1 + 0.02 * rng.normal(size=(50, 3)):
+            parts = (found.relative, found.novelty, found.exponent)
+            other = Spread(*(np.array(parts) * factors))
+            assert cost(other) >= cost(found) - 1e-4
+        rms = np.sqrt(np.mean((label / prediction - 1) ** 2))
+        for share in np.linspace(0, 1, 6):
+            for exponent in (-0.9, -0.3, 0.3):
+                other = Spread(rms * (1 - share), rms * share / novelty.mean(), exponent)
+                assert cost(other) >= cost(found)
+
+
+def test_a_validation_set_without_a_way_through_has_no_spread():
+    with pytest.raises(SurrogateError, match=r"predicted D\* = 0; .* no use"):
+        fit_spread(np.ones(3), np.array([0.0, 1, 1]), np.zeros(3))
 
 
 def test_it_covers_the_worst_conductors_as_well_as_the_best():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from morphion import __version__
-from morphion.analysis.tables import METRICS, read_table
+from morphion.analysis.tables import DOUBTS, METRICS, read_table
 from morphion.anneal.selection import FAMILY
 from morphion.config import Config
 from morphion.files import atomic_file
@@ -38,7 +38,7 @@ def results_page(
     output : Path
         The page. A file ``OUTPUT-notes.md`` beside it is linked.
     """
-    networks = read_table(tables["networks"], ("network", "split", *_SCORED))
+    networks = read_table(tables["networks"], ("network", "split", *_SCORED, *DOUBTS))
     costs = read_table(tables["costs"], ("network", "kind", "training_structures"))
     speed = read_table(tables["speed"], ("network", "device", "batch", "seconds_per_prediction"))
     left_out = _left_out(tables.get("left_out"))

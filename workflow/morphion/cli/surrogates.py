@@ -88,7 +88,7 @@ def predict(
 
     D is in units of the solvent's diffusivity; the spread is one standard deviation. A structure
     is in the domain of the network if its training set held such: loading, box, arrangement,
-    transport model and D*; if not, the reason is given and the spread says little.
+    transport model and D*; if not, the reason is given; its spread was tested on no such one.
     """
     from morphion.surrogates.files import predict_files
     from morphion.transport.files import load_transport

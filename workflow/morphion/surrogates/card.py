@@ -92,8 +92,8 @@ def _errors(predictions: pd.DataFrame) -> Iterable[str]:
     yield _paragraph(
         "The last columns are the shares of the labels that lie within one spread of the "
         "prediction and within 1.96 of them; a calibrated spread covers 68.3 and 95.0 %. On the "
-        f"test set it is {share.min():.2g} to {share.max():.2g} % of D, its root mean square "
-        f"{np.sqrt(np.mean(share**2)):.2g} %."
+        f"test set the spread is {share.min():.2g} to {share.max():.2g} % of D, its root mean "
+        f"square {np.sqrt(np.mean(share**2)):.2g} %."
     )
 
 
@@ -112,8 +112,8 @@ def _limits(described: Description) -> Iterable[str]:
     yield "## Limits"
     yield _paragraph(
         "`morphion predict` says `in_domain: false`, and why, of a structure outside one of these "
-        "ranges or meant for another transport model. What its spread is worth then was not "
-        "tested: structures annealed for a high D, for one, lie above every training label."
+        "ranges or meant for another transport model. The spread was tested on no such one: "
+        "structures annealed for a high D, for one, lie above every training label."
     )
     yield _table(
         ("quantity", "unit", "range", "of"),

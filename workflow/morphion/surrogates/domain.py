@@ -1,7 +1,7 @@
 """What the training set of a network held, and in what another structure differs from it.
 
-A network is tested on structures like those it was trained on; about any other its spread says
-little. Each quantity below is readable by itself, cheap beside a prediction, and its range over the
+A network and its spread are tested on structures like those it was trained on, and on no other.
+Each quantity below is readable by itself, cheap beside a prediction, and its range over the
 training set is kept in ``model.json``.
 """
 

@@ -1,32 +1,40 @@
 """How unlike its training set a structure is to a network: the leverage of its sensitivities.
 
-A prediction's sensitivities F are the derivatives of ln D* with respect to weights of the network.
-If these are known as well as a training set with sensitivities F_s can tell them, the variance of
-ln D* is proportional to the structure's leverage,
+A prediction's sensitivities F, a row, are the derivatives of ln D* with respect to some weights of
+the network. If these are known as well as a training set with sensitivities F_s can tell them, the
+variance of ln D* is proportional to the structure's leverage,
 
-    s^2 = F (sum_s F_s F_s^T)^-1 F^T
+    s^2 = F (sum_s F_s^T F_s)^-1 F^T
 
-(the Laplace approximation of the last layers: MacKay, doi:10.1162/neco.1992.4.3.448). It grows
-where a structure hangs on what training structures hardly had a share in.
+(the Laplace approximation for these weights: MacKay, doi:10.1162/neco.1992.4.3.448). It grows where
+a structure depends on what contributed little in training.
 """
 
 import numpy as np
 from numba import njit
 
-# Added to the mean squares of scaled sensitivities: what no training structure hangs on shall not
-# outweigh all the rest.
+from morphion.errors import SurrogateError
+
+# Added to the mean squares of scaled sensitivities: directions that no training structure has a
+# share in shall not outweigh all the rest.
 _RIDGE = 1e-3
+# Sensitivities are shares of the whole: smaller ones are scaled as if they were this large, or what
+# is left of a Gaussian's tail would decide.
+_SMALLEST = 1e-3
 _LOOPS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
 
 
 def familiar_with(sensitivities: np.ndarray) -> np.ndarray:
     """What ``leverage`` needs of a training set, a lower triangle float32 [K, K], from its
-    sensitivities [S, K]."""
-    size = np.sqrt(np.mean(sensitivities**2, axis=0))
-    inverse = np.where(size > 0, 1 / np.where(size > 0, size, 1), 0)
+    sensitivities [S, K]. Raises SurrogateError unless these are numbers."""
+    if not np.isfinite(sensitivities).all():
+        raise SurrogateError(
+            "the network finds no sound conductances for some structures of its training set"
+        )
+    inverse = 1 / np.hypot(np.sqrt(np.mean(sensitivities**2, axis=0)), _SMALLEST)
     scaled = sensitivities * inverse
     # einsum and loops instead of linear algebra, whose last digits depend on its threads.
-    known = np.einsum("sk,sl->kl", scaled, scaled) / len(scaled) + _RIDGE * np.eye(len(size))
+    known = np.einsum("sk,sl->kl", scaled, scaled) / len(scaled) + _RIDGE * np.eye(len(inverse))
     whitening = _inverse_of_root(known) * inverse
     mean = np.sqrt(np.mean(leverage(sensitivities, whitening.astype(np.float32)) ** 2))
     return (whitening / max(mean, 1e-30)).astype(np.float32)

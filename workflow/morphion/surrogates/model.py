@@ -24,8 +24,6 @@ DESCRIPTION = "model.json"
 
 _NETWORK = TypeAdapter(Network)
 _Positive = Annotated[Positive, Field(allow_inf_nan=False)]
-_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -40,10 +38,9 @@ def _with_lattice(labels: dict[str, Any]) -> dict[str, Any]:
 class Description:
     """What ``model.json`` says of a trained network.
 
-    Lengths are in voxels. ``relative_spread``, ``novelty_factor`` and ``spread_exponent`` are
-    a, b and c of the spread (``morphion.surrogates.spread``). ``reference_diffusivity`` is D0, the
-    unit of D* (solvent = 1). ``domain`` holds what the training set held
-    (``morphion.surrogates.domain``), ``transport`` is a record as
+    Lengths are in voxels. ``reference_diffusivity`` is D0, the unit of D* (solvent = 1).
+    ``spread`` says how far a label may lie from a prediction, ``domain`` what the training set held
+    (``morphion.surrogates.domain``); ``transport`` is a record as
     ``morphion.transport.transport_record`` makes it.
     """
 
@@ -57,9 +54,7 @@ class Description:
     voxels: PositiveInt
     particles: PositiveInt
     reference_diffusivity: _Positive
-    relative_spread: _Share
-    novelty_factor: _Share
-    spread_exponent: _Finite
+    spread: Spread
     domain: dict[str, list[float]]
     training: dict[str, Any]
     dataset: dict[str, Any]
@@ -68,11 +63,6 @@ class Description:
     normalisation: dict[str, Any]
     versions: dict[str, str]
     provenance: dict[str, Any]
-
-    @property
-    def spread(self) -> Spread:
-        """How far a label may lie from a prediction."""
-        return Spread(self.relative_spread, self.novelty_factor, self.spread_exponent)
 
     @property
     def block(self) -> Network:

@@ -99,7 +99,7 @@ class Surrogate3D(nn.Module):
         box_length: float,
         diameter: float,
         device: torch.device,
-    ) -> torch.Tensor:
+    ) -> Any:
         """What ``forward`` returns of structures [B, N, 3], lengths in voxels, for a prediction."""
         return self(sees.of(positions, box_length, diameter, device))
 
@@ -118,15 +118,15 @@ class Surrogate3D(nn.Module):
         """Networks that learn apart from each other: the members of an ensemble, or itself."""
         return [self]
 
-    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
+    def diffusivity(self, output: Any) -> torch.Tensor:
         """D* [B] in what ``forward`` returned."""
         return output
 
-    def mean(self, output: torch.Tensor) -> torch.Tensor:
+    def mean(self, output: Any) -> torch.Tensor:
         """What ``forward`` returned, averaged over the members of an ensemble."""
         return output
 
-    def novelty(self, output: torch.Tensor) -> torch.Tensor:
+    def novelty(self, output: Any) -> torch.Tensor:
         """How unlike the training set structures are to the network [B], in a unit of its own; 0 of
         one that cannot tell."""
         return torch.zeros_like(self.diffusivity(output))
@@ -140,8 +140,8 @@ class Surrogate3D(nn.Module):
     ) -> torch.Tensor:
         """Each structure's part [B] of the loss that training lowers: its squared error of D*.
 
-        ``output`` is what ``forward`` returned; ``diffusivity`` [B] and ``tensor`` [B, 3, 3] are
-        the labels in D*.
+        ``output`` is what ``forward`` returned, or of a ``TensorNetwork`` the tensor in it;
+        ``diffusivity`` [B] and ``tensor`` [B, 3, 3] are the labels in D*.
         """
         return (output - diffusivity).square()
 
@@ -167,7 +167,7 @@ def mean_diagonal(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class TensorNetwork(Surrogate3D):
-    """A network whose output is the tensor D*_ab, float32 [B, 3, 3].
+    """A network that predicts the tensor D*_ab, float32 [B, 3, 3]; see ``mean``.
 
     ``tensor_weight`` is the weight of the tensor's elements in the loss beside their mean. Nothing
     is learned of outputs below ``least_output``.
@@ -197,7 +197,7 @@ class TensorNetwork(Surrogate3D):
         """Whether the untrained network sees a way through structures of this D* [S]."""
         return np.ones(len(found), dtype=bool)
 
-    def diffusivity(self, output: torch.Tensor) -> torch.Tensor:
+    def diffusivity(self, output: Any) -> torch.Tensor:
         return mean_diagonal(self.mean(output))
 
     def errors(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,9 +30,9 @@ class Surrogate:
     """A trained network: positions in, D* and its spread out.
 
     The spread is one standard deviation of label - prediction, fitted to the validation set of the
-    training: a share of the prediction that depends on it and, for ensembles and the resistor
-    network, which can tell, on how unlike the training set a structure is
-    (``morphion.surrogates.spread``). It contains the noise of the labels.
+    training: a share of the prediction, which depends on D* and, for ensembles and the resistor
+    network, on how unlike the training set a structure is (``morphion.surrogates.spread``). It
+    contains the noise of the labels.
     """
 
     def __init__(self, description: Description, model: Surrogate3D, device: torch.device):
@@ -96,7 +97,7 @@ class Surrogate:
         prediction, novelty, tensor = self._read((positions, box_length, diameter), reads)
         return *self._with_spread(prediction, novelty), tensor
 
-    def _scalars(self) -> dict[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]:
+    def _scalars(self) -> dict[Callable[[Any], torch.Tensor], tuple[int, ...]]:
         return {self._model.diffusivity: (), self._model.novelty: ()}
 
     def _with_spread(
@@ -135,7 +136,7 @@ class Surrogate:
     def _read(
         self,
         structures: tuple[np.ndarray, float, float],
-        reads: Mapping[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]],
+        reads: Mapping[Callable[[Any], torch.Tensor], tuple[int, ...]],
     ) -> list[np.ndarray]:
         """What each of ``reads`` finds in the network's output, float64 [B, ...] of the shape that
         stands beside it; a batch at a time."""

@@ -17,6 +17,7 @@ from morphion.surrogates.shipped import CHECKSUMS, write_checksums
 CARD = "README.md"
 _PROVENANCE = ("version", "commit", "created", "config_digest")  # what means something elsewhere
 _SAME = 1e-6  # relative
+_FITTED = 0.01  # of a fit that was not quite at its end
 
 
 def publish(
@@ -64,13 +65,16 @@ def _require_own(predictions: pd.DataFrame, described: Description, source: str)
                 f"{source}: {found} structures in the set {set_!r}, network {name!r} had "
                 f"{trained}; a model card needs its predictions for the data set it was trained on"
             )
-    share = predictions.spread.to_numpy() / described.spread.of(
-        predictions.prediction.to_numpy(), 0
-    )
-    if (share < 1 - _SAME).any() or (
-        described.novelty_factor == 0 and not np.allclose(share, 1, rtol=_SAME)
-    ):
+    spread, prediction = predictions.spread.to_numpy(), predictions.prediction.to_numpy()
+    knows = described.spread.novelty > 0
+    same = knows or np.allclose(spread, described.spread.of(prediction, 0.0), rtol=_SAME)
+    # Whatever else was fitted, its size was: to the errors of this set.
+    rows = (predictions.split == "validation").to_numpy()
+    error = predictions.label.to_numpy()[rows] - prediction[rows]
+    mean = np.mean((error / np.where(spread[rows] > 0, spread[rows], 1)) ** 2)
+    if not (same and (abs(mean - 1) < _FITTED or not error.any())):
         raise SurrogateError(
-            f"{source}: the spread of a prediction is {share.min():.7g} to {share.max():.7g} times "
-            f"that of network {name!r} where nothing is new: predictions of another network"
+            f"{source}: the spreads are not those of network {name!r}, whose errors on the "
+            f"validation set are one spread on average, here {np.sqrt(mean):.4g}: predictions of "
+            "another network"
         )

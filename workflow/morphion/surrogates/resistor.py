@@ -191,9 +191,10 @@ class Resistors(TensorNetwork):
         predicts = not (self.training or self.by_torch_alone or torch.is_grad_enabled())
         if predicts and graph.first.device.type == "cpu":
             return Predicted(*self._prepared().output(self._on_cores(graph), graph.volume))
-        flow = self.flow(graph)
-        found = leverage(self._sensitivities(graph, flow), _numbers(self.familiar))
-        return Predicted(flow.tensor, torch.from_numpy(found))
+        flow, novelty = self.flow(graph), torch.zeros(graph.shape[0], dtype=torch.float64)
+        if not self.training and (familiar := self._prepared().familiar).any():
+            novelty = torch.from_numpy(leverage(self._sensitivities(graph, flow), familiar))
+        return Predicted(flow.tensor, novelty)
 
     def mean(self, output: Predicted) -> torch.Tensor:
         return output.tensor

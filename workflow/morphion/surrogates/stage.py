@@ -41,7 +41,6 @@ from morphion.transport.files import transport_record
 _WORKER = "morphion.surrogates.worker"
 _CALIBRATION = 512  # training structures that a network is calibrated on, and ...
 _VIEWS = 6  # ... augmented views of each
-_AT_ONCE = 64  # training structures that a trained network is shown again
 _FIRST_VIEW = 1 << 31  # their epochs, out of reach of the training's
 
 
@@ -161,8 +160,7 @@ class _Training:
                         "continues it"
                     )
                 raise SystemExit(128 + stopped.signal) from None
-            # On every rank all of it, as above.
-            model.remember(batch() for _, batch in _views(inputs, rows, False, _AT_ONCE))
+            model.remember(self._shown_again(inputs, rows))  # on every rank all of it, as above
             predicted, novelty = loop.predict(validation_rows)
         if kept is not None:
             spread = fit_spread(data.diffusivity[validation_rows], predicted, novelty)
@@ -176,6 +174,11 @@ class _Training:
             self._publish(model, position, spread, domain, kept)
         # The other ranks leave once the folder is there.
         ranks.share(None)
+
+    def _shown_again(self, inputs: Inputs, rows: np.ndarray) -> Iterator[Any]:
+        """Inputs of training structures as they are, no more at once than training has room for."""
+        for _, batch in _views(inputs, rows, False, self._block.training.batch_size):
+            yield batch()
 
     @contextmanager
     def _fits_in_memory(self, what: Callable[[], str]) -> Iterator[None]:
@@ -224,7 +227,6 @@ class _Training:
     ) -> None:
         best = position.history[position.best_epoch]
         description = self._description(model, position, spread, domain)
-        low, high = domain["relative_spread"]
         with atomic_folder(self._output, marker=DESCRIPTION) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
@@ -237,7 +239,7 @@ class _Training:
         log(
             f"{self._output}: {len(position.history)} epochs in {position.seconds:.0f} s; best "
             f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
-            f"spread {100 * low:.2g} to {100 * high:.2g} % there; "
+            f"spread up to {100 * domain['relative_spread'][1]:.2g} % there; "
             f"loader {100 * best[6]:.1f} % of a step"
         )
 
@@ -262,9 +264,7 @@ class _Training:
             voxels=int(data.attrs["voxels"]),
             particles=int(data.positions.shape[1]),
             reference_diffusivity=float(data.attrs["reference_diffusivity"]),
-            relative_spread=spread.relative,
-            novelty_factor=spread.novelty,
-            spread_exponent=spread.exponent,
+            spread=spread,
             domain=domain,
             training={
                 "epochs": len(position.history),
