@@ -137,7 +137,7 @@ def compare_ranks(networks: list[str], ranks: list[int], batch: int, steps: int)
             found = in_its_own_process(measure, name, size, taken, count)
             per_sample = math.nan
             if count == 1:
-                twice = in_its_own_process(measure, name, 2 * size, 1, 1)
+                twice = in_its_own_process(measure, name, 2 * size, max(1, taken // 2), 1)
                 per_sample = (twice["peak"] - found["peak"]) / size
             values = (found["samples_per_second"], found["loader_share"], found["peak"])
             values += (per_sample, found["single"], found["batched"])
