@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.special import ndtri
 
 from morphion.analysis import style
-from morphion.analysis.parity import family_handles
+from morphion.analysis.parity import family_legend
 from morphion.analysis.predictions import read_predictions, scored
 from morphion.errors import MorphionError
 
@@ -41,11 +41,7 @@ def calibration_figure(
         for letter, panel, (title, table) in zip("bc", axes[0, 1:], panels.items(), strict=True):
             style.letter(panel, letter, title)
             _errors(panel, table, limits)
-        drawn.legend(
-            handles=family_handles(pd.concat(panels.values()).family),
-            loc="outside lower center",
-            ncols=len(style.FAMILIES),
-        )
+        family_legend(drawn, pd.concat(panels.values()).family)
 
 
 def _reliability(axes: Axes, tested: Mapping[str, pd.DataFrame]) -> None:

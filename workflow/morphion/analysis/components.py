@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from morphion import store
 from morphion.analysis import style
-from morphion.analysis.parity import family_handles
+from morphion.analysis.parity import family_legend
 from morphion.config import Config
 from morphion.errors import StoreError
 
@@ -33,11 +33,7 @@ def figure10(descriptors: Path, pca: Path, config: Config, output: Path) -> None
         style.letter(axes[1, 0], "c")
         _extremes(axes[1, 1], described, config.analysis.extreme_fraction)
         style.letter(axes[1, 1], "d")
-        drawn.legend(
-            handles=family_handles(pd.Series(described.family.values)),
-            loc="outside lower center",
-            ncols=len(style.FAMILIES),
-        )
+        family_legend(drawn, pd.Series(described.family.values))
 
 
 def _scatter(axes: Axes, described: xr.Dataset, components: xr.Dataset, which: int) -> None:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from morphion import store
 from morphion.analysis import style
-from morphion.analysis.parity import family_handles
+from morphion.analysis.parity import family_legend
 from morphion.analysis.tables import METRICS, read_table
 from morphion.errors import MorphionError, StoreError
 
@@ -77,11 +77,7 @@ def structures_figure(dataset: Path, output: Path) -> None:
         _rounds(axes[0, 1], data, star)
         _errors(axes[0, 2], data, star)
         style.letter(axes[0, 2], "c", "standard errors of the labels")
-        drawn.legend(
-            handles=family_handles(pd.Series(data.family.values)),
-            loc="outside lower center",
-            ncols=len(style.FAMILIES),
-        )
+        family_legend(drawn, pd.Series(data.family.values))
 
 
 def _present(data: xr.Dataset) -> list[str]:

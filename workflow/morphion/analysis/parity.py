@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from morphion.analysis import style
@@ -56,11 +57,7 @@ def parity_figure(panels: Mapping[str, pd.DataFrame], output: Path) -> None:
         for letter, panel, (title, table) in zip("abcdefgh", axes[0], panels.items(), strict=False):
             style.letter(panel, letter, title)
             parity_panel(panel, table, limits)
-        drawn.legend(
-            handles=family_handles(pd.concat(panels.values()).family),
-            loc="outside lower center",
-            ncols=len(style.FAMILIES),
-        )
+        family_legend(drawn, pd.concat(panels.values()).family)
 
 
 def parity_limits(table: pd.DataFrame) -> tuple[float, float]:
@@ -111,6 +108,12 @@ def scientific(value: float) -> str:
         return f"{value:g}"
     exponent = int(np.floor(np.log10(abs(value))))
     return rf"{value / 10**exponent:.2f}$\times10^{{{exponent}}}$"
+
+
+def family_legend(drawn: Figure, families: pd.Series) -> None:
+    """Below the panels, the families that occur."""
+    handles = family_handles(families)
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(style.FAMILIES))
 
 
 def family_handles(families: pd.Series) -> list[Line2D]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from scipy.stats import norm
 
 from morphion.analysis import style
-from morphion.analysis.parity import family_handles
+from morphion.analysis.parity import family_legend
 from morphion.errors import MorphionError
 from morphion.files import atomic_file
 from morphion.progress import log
@@ -74,11 +74,7 @@ def verdict_figure(
         right.set_ylim(len(decisions) - 0.5, -0.5)
         right.grid(axis="y", visible=False)
         if len(everything):
-            drawn.legend(
-                handles=family_handles(everything.family),
-                loc="outside lower center",
-                ncols=len(style.FAMILIES),
-            )
+            family_legend(drawn, everything.family)
 
 
 def _histogram(axes: Axes, table: pd.DataFrame) -> None:
