@@ -42,6 +42,7 @@ class HostDevice:
         self._libraries: dict[tuple[str, ...], ctypes.CDLL] = {}
 
     def launch(self, files, kernel, blocks, threads, *arguments):
+        assert blocks > 0, "to CUDA a grid without blocks is an invalid value"
         if files not in self._libraries:
             self._libraries[files] = ctypes.CDLL(str(compiled(join(files))))
         self.launches.append(kernel)

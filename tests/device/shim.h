@@ -16,6 +16,7 @@
 #define __shared__ static
 #define __restrict__
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 
 using std::ceil;

@@ -1,5 +1,8 @@
 """Which engine a run gets where a GPU cannot be used."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 
 from morphion.errors import DeviceError
@@ -10,7 +13,7 @@ from morphion.gpu import choose, device
 def test_without_a_folder_for_kernels_labels_are_made_on_cpu_cores(monkeypatch, capsys, compiling):
     """CuPy needs one for its compiled kernels, when it is imported or when it compiles."""
 
-    def no_folder():
+    def no_folder(index):
         error = NotADirectoryError("/dev/null/.cupy")
         if compiling:
             raise DeviceError("the GPU failed") from error
@@ -27,3 +30,26 @@ def test_without_a_folder_for_kernels_labels_are_made_on_cpu_cores(monkeypatch, 
 def test_an_unknown_engine_is_refused():
     with pytest.raises(DeviceError, match="engine = tpu: known are auto, cpu and gpu"):
         choose("tpu")
+
+
+def test_work_is_done_on_the_device_that_was_chosen():
+    """Whatever device is current for others in the process."""
+    entered = []
+
+    @contextmanager
+    def current(index):
+        entered.append(index)
+        yield
+        entered.append(None)
+
+    second = device.CudaDevice.__new__(device.CudaDevice)
+    second._index = 1
+    second.xp = SimpleNamespace(
+        cuda=SimpleNamespace(Device=current),
+        zeros=lambda shape, dtype: entered.append("zeros"),
+        get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
+        get_default_pinned_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
+    )
+    second.zeros(3, float)
+    second.release()
+    assert entered == [1, "zeros", None, 1, None]

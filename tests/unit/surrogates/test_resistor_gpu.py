@@ -78,6 +78,12 @@ def test_structures_of_no_pair_or_one_are_those_of_cores(case, positions):
     assert max(deviations(found, case.by_cores(positions))) < 1e-5
 
 
+def test_without_particles_nothing_conducts(small):
+    for part in small.on(HostDevice()).sums(np.empty((2, 0, 3)), EDGE):
+        assert len(part) == 2
+        assert not part.any()
+
+
 def test_a_structure_does_not_see_the_batch_nor_the_order_of_threads(case):
     positions = make_positions(5)
     together = case.on(HostDevice()).sums(positions, EDGE)
@@ -152,6 +158,20 @@ def test_a_network_that_does_not_fit_predicts_by_torch(small, monkeypatch):
             small.sees, make_positions(2), EDGE, 1.0, torch.device("cpu")
         )
         torch.testing.assert_close(found, small.model(small.graph(make_positions(2))))
+    assert device.launches == []
+
+
+def test_structures_for_which_a_device_has_no_memory_are_predicted_by_torch(small, monkeypatch):
+    positions, wanted = make_positions(2), small.graph(make_positions(2))
+    device = HostDevice()
+    monkeypatch.setattr(resistor, "device_of_kernels", lambda _: device)
+    structures = (small.sees, positions, EDGE, 1.0, torch.device("cpu"))
+    with torch.inference_mode():
+        small.model.from_structures(*structures)
+        assert device.launches.count("kirchhoff") == 1
+        device = HostDevice(memory=1e5)  # another device, for which weights are uploaded again
+        found = small.model.from_structures(*structures)
+        torch.testing.assert_close(found, small.model(wanted))
     assert device.launches == []
 
 

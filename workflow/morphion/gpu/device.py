@@ -16,20 +16,22 @@ _USABLE = 0.9  # share of the free memory; the allocator rounds and keeps blocks
 
 
 class CudaDevice:
-    """The current CUDA device, through CuPy.
+    """A CUDA device, through CuPy: of an ``index``, or the one that is current now.
 
     Everything that runs on a device goes through these few methods, so that tests can put a host
     in its place. ``xp`` is the array module (CuPy).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: int | None = None) -> None:
         import cupy
 
         self.xp = cupy
+        self._index = index
         self._modules: dict[tuple[str, ...], Any] = {}
         self._kernels: dict[tuple[tuple[str, ...], str], Any] = {}
         with self.guard():
-            properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+            self._index = cupy.cuda.Device(index).id
+            properties = cupy.cuda.runtime.getDeviceProperties(self._index)
             # A GPU whose compiler is missing is found out here, not in the middle of a label.
             cupy.RawModule(code=_NOTHING, options=OPTIONS).get_function("nothing")
         self.name = properties["name"].decode()
@@ -38,9 +40,10 @@ class CudaDevice:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn CuPy's errors into DeviceMemoryError and DeviceError."""
+        """Work on this device; turn CuPy's errors into DeviceMemoryError and DeviceError."""
         try:
-            yield
+            with self.xp.cuda.Device(self._index):
+                yield
         except self.xp.cuda.memory.OutOfMemoryError as error:
             self.release()
             raise DeviceMemoryError(
@@ -103,8 +106,9 @@ class CudaDevice:
 
     def release(self) -> None:
         """Give cached memory back to the device, and to the host what copies went through."""
-        self.xp.get_default_memory_pool().free_all_blocks()
-        self.xp.get_default_pinned_memory_pool().free_all_blocks()
+        with self.xp.cuda.Device(self._index):
+            self.xp.get_default_memory_pool().free_all_blocks()
+            self.xp.get_default_pinned_memory_pool().free_all_blocks()
 
     def usable_memory(self) -> int:
         """Bytes that new arrays can take."""
@@ -125,8 +129,9 @@ class CudaDevice:
             )
 
 
-def choose(engine: str) -> CudaDevice | None:
-    """The device of engine ``auto``, ``cpu`` or ``gpu``; None stands for CPU cores.
+def choose(engine: str, index: int | None = None) -> CudaDevice | None:
+    """The device of engine ``auto``, ``cpu`` or ``gpu``; None stands for CPU cores. Of several
+    GPUs the one of an ``index`` is meant, or the current one.
 
     ``auto`` takes a GPU that works and says why if there is none. Raises DeviceError if ``gpu``
     finds none.
@@ -136,7 +141,7 @@ def choose(engine: str) -> CudaDevice | None:
     if engine not in ("auto", "gpu"):
         raise DeviceError(f"engine = {engine}: known are auto, cpu and gpu")
     try:
-        device = CudaDevice()
+        device = CudaDevice(index)
     except (ImportError, AttributeError) as error:  # the latter from a CuPy older than its NumPy
         reason = f"CuPy cannot be imported ({error})"
     except (OSError, DeviceError) as error:

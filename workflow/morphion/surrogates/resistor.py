@@ -95,13 +95,17 @@ class Predicted(NamedTuple):
     novelty: torch.Tensor
 
 
-@functools.cache
 def device_of_kernels(device: torch.device) -> CudaDevice | None:
     """Where kernels run if torch's device is a GPU; None without CuPy."""
     if device.type != "cuda":
         return None
+    return _gpu(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@functools.cache
+def _gpu(index: int) -> CudaDevice | None:
     try:
-        return choose("gpu")
+        return choose("gpu", index)
     except DeviceError as error:
         log(f"resistor networks predict by torch's operators, slowly: {error}")
         return None
@@ -244,13 +248,20 @@ class Resistors(TensorNetwork):
         lengths = (box_length, diameter)
         if not self.takes_structures(device):
             return super().from_structures(sees, positions, *lengths, device)
-        prepared = self._prepared()
-        if self._on_device is None:
-            self._on_device = OnDevice(device_of_kernels(device), *prepared[:2], self._far)
-        positions, box_length = sees.enlarged(positions, *lengths)
-        box = box_length / diameter
-        centres = np.asarray(positions, dtype=np.float64) / diameter
-        return Predicted(*prepared.output(self._on_device.sums(centres, box), box**3))
+        prepared, kernels = self._prepared(), self._kernels_on(device)
+        enlarged, edge = sees.enlarged(positions, *lengths)
+        if not kernels.holds(enlarged.shape[1]):
+            return super().from_structures(sees, positions, *lengths, device)
+        box = edge / diameter
+        centres = np.asarray(enlarged, dtype=np.float64) / diameter
+        return Predicted(*prepared.output(kernels.sums(centres, box), box**3))
+
+    def _kernels_on(self, device: torch.device) -> OnDevice:
+        """Weights on a GPU, the last one or another."""
+        gpu = device_of_kernels(device)
+        if self._on_device is None or self._on_device.device is not gpu:
+            self._on_device = OnDevice(gpu, *self._prepared()[:2], self._far)
+        return self._on_device
 
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""

@@ -51,7 +51,7 @@ class OnDevice:
                 f"a layer of the resistor network has {_widest(weights)} inputs; kernels have room "
                 f"for {_WIDTH}"
             )
-        self._device = device
+        self.device = device
         self._channels, self._neurons = weights.from_pair.shape[2], weights.from_pair.shape[1]
         self._rounds, self._radial = len(weights.out), len(weights.centres)
         parts = [np.ascontiguousarray(part, np.float32).ravel() for part in weights]
@@ -71,6 +71,14 @@ class OnDevice:
         self._network = device.array(np.concatenate([np.asarray(w, np.int64) for w in words]))
         self._room: _Room | None = None
 
+    def holds(self, particles: int) -> bool:
+        """Whether the device has memory for a structure of N particles and all pairs they form."""
+        if self._room is not None and self._room.particles == particles:
+            return True
+        self._room = None  # its memory counts as well
+        sizes = (self._channels, self._neurons, self._rounds)
+        return _bytes_each(particles, sizes) <= _usable(self.device)
+
     def sums(self, positions: np.ndarray, box: float) -> Sums:
         """What predictions of structures are made of.
 
@@ -80,16 +88,17 @@ class OnDevice:
         structures, particles = positions.shape[:2]
         room = self._room_for(structures, particles)
         columns = np.cumsum([9, 1, self._radial, self._neurons])
-        found = self._device.empty((structures, columns[-1]), np.float64)
-        for start in range(0, structures, room.structures):
-            part = positions[start : start + room.structures]
+        found = self.device.empty((structures, columns[-1]), np.float64)
+        chunk = room.fitting(structures)
+        for start in range(0, structures, chunk):
+            part = positions[start : start + chunk]
             self._list_pairs(room, part, box)
             self._conduct(room, len(part))
             self._launch(
                 "kirchhoff", min(len(part), room.solvers), _SOLVERS, room,
                 np.int32(len(part)), found, np.int32(start),
             )  # fmt: skip
-        parts = np.split(self._device.host(found), columns[:-1], axis=1)
+        parts = np.split(self.device.host(found), columns[:-1], axis=1)
         return Sums(parts[0].reshape(-1, 3, 3), parts[1][:, 0], *parts[2:])
 
     def meeting_pairs(
@@ -99,11 +108,11 @@ class OnDevice:
         :func:`morphion.surrogates.facets.meeting_pairs` with facets."""
         structures, particles = positions.shape[:2]
         room = self._room_for(structures, particles)
-        found = []
-        for start in range(0, structures, room.structures):
-            self._list_pairs(room, positions[start : start + room.structures], box)
-            size = int(self._device.host(room.arrays["total"])[0]) * _PAIR.itemsize
-            pairs = self._device.host(room.arrays["pairs"][:size]).view(_PAIR)
+        found, chunk = [], room.fitting(structures)
+        for start in range(0, structures, chunk):
+            self._list_pairs(room, positions[start : start + chunk], box)
+            size = int(self.device.host(room.arrays["total"])[0]) * _PAIR.itemsize
+            pairs = self.device.host(room.arrays["pairs"][:size]).view(_PAIR)
             ends = (pairs[end].astype(np.int64) + start * particles for end in ("first", "second"))
             found.append((*ends, pairs["facet"]))
         first, second, facet = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -112,7 +121,7 @@ class OnDevice:
     def _list_pairs(self, room: "_Room", positions: np.ndarray, box: float) -> None:
         """Find the facets of structures [B, N, 3], and list who meets."""
         count = np.int32(len(positions))
-        centres = self._device.array(np.ascontiguousarray(positions, np.float64))
+        centres = self.device.array(np.ascontiguousarray(positions, np.float64))
         blocks = min(len(positions) * room.particles, room.finders)
         self._launch("find_pairs", blocks, _THREADS, room, centres, np.float64(box), count)
         self._launch("list_pairs", len(positions), _LISTERS, room, count)
@@ -120,7 +129,7 @@ class OnDevice:
     def _conduct(self, room: "_Room", structures: int) -> None:
         """Find the conductances of the pairs, and the occupancies of the particles."""
         count = np.int32(structures)
-        most = _BLOCKS_PER_MULTIPROCESSOR * self._device.multiprocessors
+        most = _BLOCKS_PER_MULTIPROCESSOR * self.device.multiprocessors
         rows = structures * room.particles
         over_pairs = min(-(-structures * room.pairs // _ROWS), most)
         over_particles = min(-(-rows * self._channels // _THREADS), most)
@@ -134,7 +143,9 @@ class OnDevice:
         self._launch("occupancies", min(-(-rows // _ROWS), most), _THREADS, room, count)
 
     def _launch(self, kernel: str, blocks: int, threads: int, room: "_Room", *arguments) -> None:
-        self._device.launch(
+        # No blocks at all, as for structures without particles, are an error to CUDA.
+        blocks = max(blocks, 1)
+        self.device.launch(
             KERNELS, kernel, blocks, threads, self._network, room.addresses, *arguments
         )
 
@@ -146,9 +157,9 @@ class OnDevice:
             or room.particles != particles
             or room.structures < room.fitting(structures)
         ):
-            self._room = None  # given back before more is asked for
+            room = self._room = None  # given back before more is asked for
             sizes = (self._channels, self._neurons, self._rounds)
-            self._room = _Room(self._device, structures, particles, sizes)
+            self._room = _Room(self.device, structures, particles, sizes)
         return self._room
 
 
@@ -169,21 +180,20 @@ class _Room:
     def __init__(
         self, device: CudaDevice, structures: int, particles: int, sizes: tuple[int, int, int]
     ):
-        self.particles, self.pairs = particles, max(particles * (particles - 1) // 2, 1)
-        self._bytes_each = _bytes_each(particles, self.pairs, sizes)
-        self._usable = device.usable_memory() // 2
+        self.particles, self.pairs = particles, _most_pairs(particles)
+        self._bytes_each = _bytes_each(particles, sizes)
+        self._usable = _usable(device)
         self.structures = self.fitting(structures)
-        # Large structures leave less memory to each block; then there are fewer.
-        each = 8 * max(_doubles_around_one(particles), 1)
-        most = _BLOCKS_PER_MULTIPROCESSOR // 2 * device.multiprocessors
-        self.finders = max(min(most, self.structures * particles, _ROOM // 4 // each), 1)
+        # A block to each particle, or to as many as there is memory for.
+        each = 8 * _doubles_around_one(particles)
+        self.finders = max(min(self.structures * particles, _ROOM // 4 // each), 1)
         equations = _doubles_of_equations(particles)
         in_shared = equations <= _SHARED
         self.solvers = self.structures
         if not in_shared:
             self.solvers = max(min(self.structures, _ROOM // 4 // (8 * equations)), 1)
         rows = self.structures * particles
-        layout = _layout(self.structures, particles, self.pairs, sizes)
+        layout = _layout(self.structures, particles, sizes)
         layout["around_one"] = (self.finders * each, np.uint8)
         layout["matrices"] = (1 if in_shared else self.solvers * equations, np.float64)
         assert rows < 2**31
@@ -194,16 +204,29 @@ class _Room:
         self.addresses = device.array(np.array([*words, particles], np.int64))
 
     def fitting(self, structures: int) -> int:
-        """How many of some structures a chunk takes."""
-        return max(min(structures, min(_ROOM, self._usable) // self._bytes_each), 1)
+        """How many of some structures a chunk takes, of as few as memory allows, all alike: a short
+        one would leave much of the device idle."""
+        most = max(min(_ROOM, self._usable) // self._bytes_each, 1)
+        chunks = max(-(-structures // most), 1)
+        return max(-(-structures // chunks), 1)
+
+
+def _usable(device: CudaDevice) -> int:
+    """Bytes for the structures of a chunk: blocks of kernels take memory besides."""
+    return device.usable_memory() // 2
+
+
+def _most_pairs(particles: int) -> int:
+    """Pairs that particles can form, 1 at least."""
+    return max(particles * (particles - 1) // 2, 1)
 
 
 def _layout(
-    structures: int, particles: int, pairs: int, sizes: tuple[int, int, int]
+    structures: int, particles: int, sizes: tuple[int, int, int]
 ) -> dict[str, tuple[int, Any]]:
     """Length and type of each array in the order of struct Room."""
     channels, neurons, rounds = sizes
-    rows, pairs = structures * particles, structures * pairs
+    rows, pairs = structures * particles, structures * _most_pairs(particles)
     table = (rows * particles, np.int32)
     return {
         "around_one": (0, np.uint8),
@@ -230,9 +253,9 @@ def _layout(
     }
 
 
-def _bytes_each(particles: int, pairs: int, sizes: tuple[int, int, int]) -> int:
+def _bytes_each(particles: int, sizes: tuple[int, int, int]) -> int:
     """Memory that a structure takes."""
-    layout = _layout(1, particles, pairs, sizes).values()
+    layout = _layout(1, particles, sizes).values()
     return sum(length * np.dtype(dtype).itemsize for length, dtype in layout)
 
 

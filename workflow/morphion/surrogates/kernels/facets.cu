@@ -148,6 +148,26 @@ __device__ double within_disc(const Polygons& room, double square)
     return area;
 }
 
+// The first particle from `s` on that may cut off some of a polygon within sqrt(widest) of 0, `count`
+// if none does. A loop of its own: the threads of a warp search together, and cut together.
+__device__ __forceinline__ int next_to_cut(
+    const Around* around, int count, int s, int place, const double* normal, double square,
+    double widest)
+{
+    const double d = around[place].apart;
+    const double reach = 4 * min(widest, square) + d * d;
+    for (; s < count; ++s) {
+        const Around k = around[s];
+        if (k.apart * k.apart >= reach) return count;
+        if (s == place) continue;
+        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
+        double c = (k.apart * k.apart - d * along) / 2;
+        // Points u, v of the plane with a u + b v > c are nearer to k than to both.
+        if (!(c > 0 && c * c >= widest * (k.apart * k.apart - along * along))) return s;
+    }
+    return count;
+}
+
 // Area of the facet between a particle and the one at `place` of those around it, nearest first,
 // within `reach` of both; TOO_MANY if the memory does not hold its corners.
 __device__ double facet_area(
@@ -162,17 +182,13 @@ __device__ double facet_area(
     const Axes axes = across(normal[0], normal[1], normal[2]);
     double widest = 2 * square;
     begin(room, sqrt(square));
-    for (int s = 0; s < count; ++s) {
+    int s = -1;
+    while ((s = next_to_cut(around, count, s + 1, place, normal, square, widest)) < count) {
         const Around k = around[s];
-        if (k.apart * k.apart >= 4 * min(widest, square) + d * d) break;
-        if (s == place) continue;
-        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
-        double c = (k.apart * k.apart - d * along) / 2;
-        // Points u, v of the plane with a u + b v > c are nearer to k than to both.
-        if (c > 0 && c * c >= widest * (k.apart * k.apart - along * along)) continue;
         double a = k.x * axes.first[0] + k.y * axes.first[1] + k.z * axes.first[2];
         double b = k.x * axes.second[0] + k.y * axes.second[1] + k.z * axes.second[2];
-        widest = clip(room, {a, b, c}, widest);
+        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
+        widest = clip(room, {a, b, (k.apart * k.apart - d * along) / 2}, widest);
         if (widest == TOO_MANY) return TOO_MANY;
         if (room.size < 3) return 0.0;
     }

@@ -4,7 +4,9 @@ constexpr int SOLVERS = 512;  // threads of a block
 // Doubles of shared memory, as _SHARED in resistor_gpu.py: the equations of 106 particles.
 constexpr int SHARED = 6000;
 constexpr int SUMS = 7;  // elements of K_ab and the occupancy
-constexpr int PARTS = 4;  // threads to each of the other sums
+// Equations in shared memory are solved in registers: warp g has rows g, g + WARPS ..., HIGH of
+// them, and each of its threads every 32nd of their entries.
+constexpr int WARPS = SOLVERS / 32, HIGH = 7, WIDE = 4;
 
 // The upper triangle of a symmetric matrix [N, N], and beside it the right-hand sides.
 struct Equations {
@@ -98,38 +100,93 @@ __device__ __forceinline__ void assemble(
 // several rows before it writes one, so that it waits for memory once.
 __device__ __forceinline__ void eliminate_below(const Equations& all, int k)
 {
-    constexpr int groups = SOLVERS / 32, rows = 6;
+    constexpr int rows = 6;
     const int lane = threadIdx.x % 32, group = threadIdx.x / 32;
     const double* above = all.row(k);
     const double inverse = 1 / above[k];
     for (int j = k + 1 + lane; j < all.order + 3; j += 32) {
         const double right = above[j] * inverse;
         const int last = min(j, all.order - 1);
-        for (int begin = k + 1 + group; begin <= last; begin += rows * groups) {
+        for (int begin = k + 1 + group; begin <= last; begin += rows * WARPS) {
             double entry[rows];
 #pragma unroll
             for (int n = 0; n < rows; ++n) {
-                const int i = begin + n * groups;
-                if (i <= last) entry[n] = all.row(i)[j] - above[i] * right;
+                const int i = begin + n * WARPS;
+                if (i <= last) entry[n] = fma(-above[i], right, all.row(i)[j]);
             }
 #pragma unroll
             for (int n = 0; n < rows; ++n) {
-                const int i = begin + n * groups;
+                const int i = begin + n * WARPS;
                 if (i <= last) all.row(i)[j] = entry[n];
             }
         }
     }
 }
 
-// The solutions take the place of the right-hand sides; false if the matrix is not positive.
-__device__ bool eliminate(const Equations& all)
+// Whether the matrix is positive; then its triangle is what elimination leaves.
+__device__ bool eliminate_in_memory(const Equations& all)
 {
-    const int order = all.order;
-    for (int k = 0; k < order; ++k) {
+    for (int k = 0; k < all.order; ++k) {
         if (!(all.row(k)[k] > 0)) return false;
         eliminate_below(all, k);
         __syncthreads();
     }
+    return true;
+}
+
+// The same for few particles. A row is written back once, when nothing more changes it, and read
+// by all then. Not inlined: what is around it would leave it too few registers.
+__device__ __noinline__ bool eliminate_in_registers(const Equations& all)
+{
+    const int lane = threadIdx.x % 32, group = threadIdx.x / 32, width = all.order + 3;
+    double entry[HIGH][WIDE];
+#pragma unroll
+    for (int a = 0; a < HIGH; ++a) {
+        const int i = group + a * WARPS;
+#pragma unroll
+        for (int b = 0; b < WIDE; ++b) {
+            const int j = lane + 32 * b;
+            entry[a][b] = i < all.order && i <= j && j < width ? all.row(i)[j] : 0.0;
+        }
+    }
+    for (int k = 0; k < all.order; ++k) {
+        double* above = all.row(k);
+#pragma unroll
+        for (int a = 0; a < HIGH; ++a) {
+            if (group + a * WARPS != k) continue;
+#pragma unroll
+            for (int b = 0; b < WIDE; ++b)
+                if (lane + 32 * b >= k && lane + 32 * b < width) above[lane + 32 * b] = entry[a][b];
+        }
+        __syncthreads();
+        if (!(above[k] > 0)) return false;
+        const double inverse = 1 / above[k];
+        double right[WIDE];
+#pragma unroll
+        for (int b = 0; b < WIDE; ++b) {
+            const int j = lane + 32 * b;
+            right[b] = j > k && j < width ? above[j] * inverse : 0.0;
+        }
+#pragma unroll
+        for (int a = 0; a < HIGH; ++a) {
+            const int i = group + a * WARPS;
+            if (i <= k || i >= all.order) continue;
+            const double left = above[i];
+#pragma unroll
+            for (int b = 0; b < WIDE; ++b)  // but for those before the diagonal in all rows
+                if (32 * b + 31 >= a * WARPS) entry[a][b] = fma(-left, right[b], entry[a][b]);
+        }
+    }
+    __syncthreads();
+    return true;
+}
+
+// The solutions take the place of the right-hand sides; false if the matrix is not positive.
+__device__ bool solve(const Equations& all)
+{
+    const int order = all.order;
+    const bool few = doubles_of_equations(order) <= SHARED;
+    if (!(few ? eliminate_in_registers(all) : eliminate_in_memory(all))) return false;
     for (int i = threadIdx.x; i < order; i += SOLVERS) all.row(i)[i] = 1 / all.row(i)[i];
     __syncthreads();
     for (int k = order - 1; k >= 0; --k) {
@@ -172,45 +229,56 @@ __device__ __forceinline__ void dissipate(
     }
 }
 
-// Sum over the pairs of a structure of their power times a Gaussian of their distance, or over its
-// particles of their occupancy times an entry of what they have seen: a part of either to a thread.
-__device__ __forceinline__ double weighted(
-    const Network* network, const Room* room, int b, int column, int part)
+// A part of the sum over the pairs of a structure of their power times a Gaussian of their distance.
+__device__ __forceinline__ double of_pairs(
+    const Network* network, const Room* room, int b, int column, int part, int parts)
 {
-    const int radial = (int)network->radial, neurons = (int)network->neurons;
+    const int last = (int)network->radial - 1;
+    const double first = network->centres[0], centre = network->centres[column];
+    const double by_width = last / (network->centres[last] - first);
     double sum = 0.0;
-    if (column < radial) {
-        const float* centres = network->centres;
-        const double width = ((double)centres[radial - 1] - centres[0]) / (radial - 1);
-        for (int e = room->start[b] + part; e < room->start[b + 1]; e += PARTS) {
-            const float away = (float)((room->along[e].distance - centres[column]) / width);
-            sum += room->conductance[e] * exp(-0.5f * away * away);
-        }
-    } else {
-        const int particles = (int)room->particles, begin = b * particles;
-        for (int i = begin + part; i < begin + particles; i += PARTS)
-            sum += room->occupancy[i] * room->seen[(size_t)i * neurons + column - radial];
+    for (int e = room->start[b] + part; e < room->start[b + 1]; e += parts) {
+        const float away = (float)((room->along[e].distance - centre) * by_width);
+        sum += room->conductance[e] * expf(-0.5f * away * away);
     }
     return sum;
 }
 
-// All of these sums, of the pairs only if these are sound; `shared` has room for the block.
+// A part of the sum over its particles of their occupancy times an entry of what they have seen.
+__device__ __forceinline__ double of_particles(
+    const Network* network, const Room* room, int b, int column, int part, int parts)
+{
+    const int particles = (int)room->particles, begin = b * particles;
+    double sum = 0.0;
+    for (int i = begin + part; i < begin + particles; i += parts)
+        sum += room->occupancy[i] * room->seen[(size_t)i * network->neurons + column];
+    return sum;
+}
+
+// All of these sums, of the pairs only if these are sound: as many threads to each as there are.
+// `shared` has room for the block.
 __device__ __forceinline__ void weigh(
     const Network* network, const Room* room, int b, bool sound, double* shared, double* out)
 {
-    constexpr int columns = SOLVERS / PARTS;
-    const int radial = (int)network->radial, all = radial + (int)network->neurons;
     const int t = threadIdx.x;
-    for (int begin = 0; begin < all; begin += columns) {
-        const int column = begin + t % columns;
-        const bool counts = column < all && (sound || column >= radial);
-        __syncthreads();
-        shared[t] = counts ? weighted(network, room, b, column, t / columns) : 0.0;
-        __syncthreads();
-        if (t >= columns || column >= all) continue;
-        double sum = 0.0;
-        for (int part = 0; part < PARTS; ++part) sum += shared[part * columns + t];
-        out[column] = sum;
+    for (int pairs = 1; pairs >= 0; --pairs) {
+        const int columns = (int)(pairs ? network->radial : network->neurons);
+        const int width = min(columns, SOLVERS), parts = SOLVERS / width, part = t / width;
+        for (int begin = 0; begin < columns; begin += width) {
+            const int column = begin + t % width;
+            double sum = 0.0;
+            if (column < columns && part < parts) {
+                if (!pairs) sum = of_particles(network, room, b, column, part, parts);
+                else if (sound) sum = of_pairs(network, room, b, column, part, parts);
+            }
+            __syncthreads();
+            shared[t] = sum;
+            __syncthreads();
+            if (t >= width || column >= columns) continue;
+            for (int other = 1; other < parts; ++other) sum += shared[other * width + t];
+            out[column] = sum;
+        }
+        out += columns;
     }
 }
 
@@ -224,10 +292,10 @@ extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const size_t size = doubles_of_equations(particles);
     const Equations all = {size <= SHARED ? shared : room->matrices + blockIdx.x * size, particles};
     for (int b = blockIdx.x; b < structures; b += gridDim.x) {
-        double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};
         double* out = found + (10 + network->radial + network->neurons) * (size_t)(done + b);
         assemble(all, network, room, b);
-        const bool sound = eliminate(all);
+        const bool sound = solve(all);
+        double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};
         if (sound) dissipate(all, room, b, sums);
         for (int i = threadIdx.x; i < particles; i += SOLVERS)
             sums[SUMS - 1] += room->occupancy[(size_t)b * particles + i];
