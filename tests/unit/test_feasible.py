@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from morphion import feasible
 from morphion.config import parse_config
 from morphion.config.root import Config
 from morphion.errors import ConfigError, StructureError, SurrogateError
-from morphion.feasible import require_feasible
 from morphion.structures.descriptors import radial_distributions
 from morphion.surrogates.build import build
 from morphion.surrogates.pairs import find_pairs
+
+
+def require_feasible(config):
+    feasible.require_feasible(config, "run.yaml")
 
 
 def configured(voxels=75, **keys) -> Config:
@@ -100,7 +104,7 @@ def test_more_structures_than_a_split_has_are_refused():
     )
     with pytest.raises(ConfigError) as raised:
         require_feasible(config)
-    found = str(raised.value).split("; ")
+    found = str(raised.value).removeprefix("run.yaml: ").split("; ")
     keys = (
         "surrogates.networks.it.training.structures = 30",
         "surrogates.learning_curve.sizes[1] = 26",

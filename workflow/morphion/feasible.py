@@ -15,12 +15,13 @@ from morphion.structures.descriptors import farthest_shell
 from morphion.transport.table import read_table
 
 
-def require_feasible(config: Config) -> None:
-    """Raise ConfigError with every key that a stage of the run could not work with."""
+def require_feasible(config: Config, source: str) -> None:
+    """Raise ConfigError with every key that a stage of the run could not work with; ``source`` is
+    what the message calls the configuration."""
     checks = (_table, _loadings, _distances, _cutoffs, _cells, _counts)
     wrong = [problem for check in checks for problem in check(config)]
     if wrong:
-        raise ConfigError("; ".join(wrong))
+        raise ConfigError(f"{source}: " + "; ".join(wrong))
 
 
 def _table(config: Config) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,35 +18,52 @@ def scratch_path(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a scratch path to write to; it becomes ``path`` only if the block succeeds."""
+    """Yield a scratch path to write to; it becomes ``path`` only if the block succeeds.
+
+    Raises MorphionError, which names ``path``, for a folder and where nothing may be written.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise MorphionError(f"{path}: is a folder; name the file to write")
     scratch = scratch_path(path)
     try:
         yield scratch
         os.replace(scratch, path)
+    except OSError as error:
+        if error.filename != str(scratch):
+            raise
+        raise MorphionError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def require_replaceable(path: Path | str, marker: str) -> None:
-    """Refuse a folder to write that exists, unless it is empty or holds the file ``marker``, by
-    which it is an earlier one of the kind; raises MorphionError."""
+def require_suffix(path: Path | str, suffix: str) -> None:
+    """Refuse a file to write by another name: it may be one that was meant to be read."""
+    if Path(path).suffix != suffix:
+        raise MorphionError(f"{path}: a file named *{suffix} is written here; name the output so")
+
+
+def require_replaceable(path: Path | str, what: str, is_one: Callable[[Path], bool]) -> None:
+    """Refuse an output folder that is a file, or holds something else than an earlier one: of a
+    folder that is not empty ``is_one`` says whether it is ``what``. Raises MorphionError."""
     path = Path(path)
-    if path.is_dir() and not (path / marker).is_file() and (held := sorted(os.listdir(path))):
+    if path.exists() and not path.is_dir():
+        raise MorphionError(f"{path}: is a file, where a folder ({what}) is to be written")
+    if path.is_dir() and (held := sorted(os.listdir(path))) and not is_one(path):
         raise MorphionError(
-            f"{path}: holds {held[0]!r} and no {marker}; what is not of this kind is not replaced: "
-            "name another folder"
+            f"{path}: holds {held[0]!r} and is not {what}; what is not of this kind is not "
+            "replaced: name another folder"
         )
 
 
 @contextmanager
-def atomic_folder(path: Path | str, marker: str) -> Iterator[Path]:
-    """As ``atomic_file`` for a folder; an earlier one, which holds ``marker``, is replaced.
+def atomic_folder(path: Path | str, what: str, is_one: Callable[[Path], bool]) -> Iterator[Path]:
+    """As ``atomic_file`` for a folder; an earlier one is replaced.
 
     Raises MorphionError as ``require_replaceable`` does.
     """
     path = Path(path)
-    require_replaceable(path, marker)
+    require_replaceable(path, what, is_one)
     scratch = scratch_path(path)
     try:
         yield scratch

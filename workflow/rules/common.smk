@@ -8,19 +8,21 @@ from morphion.plan import Plan, planned_here
 from morphion.provenance import digest
 
 CONFIG_FILES = [
-    Path(file) for file in [*workflow.configfiles, *workflow.overwrite_configfiles]
+    Path(file)
+    for file in dict.fromkeys([*workflow.configfiles, *workflow.overwrite_configfiles])
 ]
+CONFIG_NAMES = ", ".join(map(str, CONFIG_FILES))
 
 try:
     RUN = parse_config(
         config,
-        source=", ".join(map(str, CONFIG_FILES)),
+        source=CONFIG_NAMES,
         folder=Path.cwd(),
         files=CONFIG_FILES,
     )
     if workflow.is_main_process:
         RUN = planned_here(RUN)
-        require_feasible(RUN)
+        require_feasible(RUN, CONFIG_NAMES)
     else:
         # A job on another node, which may have a GPU where this one has none, or none: it must
         # see the rules that it was planned by.

@@ -209,6 +209,22 @@ def test_wrong_input_is_one_line_that_names_it(morphion, by_hand, change, option
     assert message in line
 
 
+def test_outputs_are_named_by_what_they_are(morphion, by_hand, tmp_path):
+    """Or one that was meant to be read is overwritten."""
+    model = tmp_path / "model.json"
+    model.write_text("{}")
+    for arguments, message in (
+        (("evaluate", model, "--model", tmp_path, "--dataset", tmp_path), r"named *.csv"),
+        (("judge", by_hand, by_hand, "--config", model, "--set", "round0"), r"named *.json"),
+        (("export", by_hand, tmp_path / "x.foo"), "expected one of .gsd, .xyz, .vti"),
+        (("export", by_hand, tmp_path / "x.gsd", "--lattice", 20), "are of fields"),
+    ):
+        code, _, err = morphion(*arguments)
+        assert code == 2
+        assert message in err
+    assert model.read_text() == "{}"
+
+
 def test_one_wrong_file_among_many_stops_before_any_work(morphion, by_hand, tmp_path):
     code, out, err = morphion(
         "label", by_hand, tmp_path / "no.gsd", "--method", "exact", "--lattice", 16

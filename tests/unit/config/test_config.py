@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from morphion.config import Config, dump_config, load_config, parse_config
-from morphion.config.load import block
+from morphion.config.load import block, read_yaml
 from morphion.config.schema import reference_text, schema_text
 from morphion.errors import ConfigError
 from morphion.plan import Plan
@@ -60,7 +60,9 @@ def test_demo_configuration_keeps_the_papers_geometry():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"sed": 1}, r"test.yaml: sed: Extra inputs are not permitted"),
+        ({"sed": 1}, r"test.yaml: sed: no such key; is seed meant\?"),
+        ({"seed": True}, r"seed is a number, not true"),
+        ({"transport": {"affinity": 5}}, r"transport: 'model' is missing, which says what kind"),
         ({"labels": {"lattice": 8}}, r"labels.lattice: .*greater than or equal to 16"),
         ({"labels": {"max_hops": float("inf")}}, r"labels.max_hops: .*finite number"),
         (
@@ -150,14 +152,16 @@ def test_paths_are_taken_from_the_folder_of_the_last_file_that_names_them(tmp_pa
 
 @pytest.mark.parametrize("output", ["$SCRATCH/run", "~/run", "my run", "a;b"])
 def test_an_output_that_a_shell_would_read_otherwise_is_refused(output):
-    with pytest.raises(ConfigError, match=r"output: .* would mean something else in a shell"):
+    with pytest.raises(ConfigError, match=r"output: .* is no path that shells take as it is"):
         parse(output=output)
 
 
 def test_a_table_whose_path_a_shell_would_part_is_refused(tmp_path):
     (tmp_path / "my tables").mkdir()
     (tmp_path / "my tables/t.csv").write_text("")
-    with pytest.raises(ConfigError, match=r"transport\.path: .*my tables.* in a shell"):
+    with pytest.raises(
+        ConfigError, match=r"transport\.path: .*my tables.* no path that shells take"
+    ):
         parse_config(
             {"output": "out", "transport": {"model": "table", "path": "my tables/t.csv"}},
             source="test",
@@ -195,3 +199,27 @@ def test_every_documented_key_has_a_description():
 
 def test_a_block_is_plain_json():
     assert json.loads(json.dumps(block(parse()))) == block(parse())
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_key_that_is_there_twice_is_refused(tmp_path, nested):
+    """YAML would take the last, whatever the first says, and a lattice be another."""
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "output: out\nlabels:\n  lattice: 75\n  lattice: 150\n"
+        if nested
+        else "output: out\nlabels: {lattice: 75}\nlabels: {method: exact}\n"
+    )
+    message = rf"run\.yaml, line {4 if nested else 3}: .*the key l\w+ is there twice"
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"output": "out"}, source="run.yaml", folder=tmp_path, files=[path])
+
+
+def test_an_alias_is_no_second_key(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("output: out\nloadings: &l [0.15, 0.05]\nsplit: [0.6, 0.2, 0.2]\n")
+    assert load_config(path).loadings == (0.15, 0.05)
+    path.write_text("a: &a {b: 1}\nc: *a\nd: *a\n")
+    assert read_yaml(path) == {name: {"b": 1} for name in "acd"}

@@ -73,6 +73,35 @@ def test_a_round_appends_and_keeps_the_reference_of_round_zero(tmp_path, config)
     assert data["round"].values.tolist() == [0] * 10 + [1] * 2
     assert data.diffusivity.values[-1] == 0.06
     assert (data.split_random == "train").sum() == 8
+    assert data.diffusivity.attrs["units"] == "solvent cation diffusivity"
+    assert data.positions.attrs["units"] == "voxel"
+
+
+def test_a_structure_that_comes_twice_is_refused(tmp_path, config):
+    """Of two that are the same one might be trained on and the other tested."""
+    structures, labels = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
+    with pytest.raises(StoreError, match=r"2 structures are family rsa, index 0, seed 1, group"):
+        build_dataset(config, [structures] * 2, [labels] * 2, tmp_path / "d.zarr", round_=0)
+    build_dataset(config, [structures], [labels], tmp_path / "r0.zarr", round_=0)
+    again = {"round_": 1, "previous": tmp_path / "r0.zarr"}
+    with pytest.raises(
+        StoreError, match=r"r1\.zarr: 2 structures are .* the data set before holds"
+    ):
+        build_dataset(config, [structures], [labels], tmp_path / "r1.zarr", **again)
+
+
+@pytest.mark.parametrize(
+    ("round_", "what"), [(0, "none is before round 0"), (5, "round 5 follows round 4")]
+)
+def test_rounds_follow_one_another(tmp_path, config, round_, what):
+    first = write_set(tmp_path, config, 0, np.linspace(0.01, 0.04, 10))
+    previous = tmp_path / "r0.zarr"
+    build_dataset(config, [first[0]], [first[1]], previous, round_=0)
+    more = write_set(tmp_path, config, 10, [0.05])
+    with pytest.raises(StoreError, match=rf"r0\.zarr: the data set of round 0; {what}"):
+        build_dataset(
+            config, [more[0]], [more[1]], tmp_path / "d.zarr", round_=round_, previous=previous
+        )
 
 
 def test_images_show_the_spheres(tmp_path, config):

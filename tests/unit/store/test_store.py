@@ -1,5 +1,6 @@
 """A store appears whole or not at all, opens elsewhere, and notices any change."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -224,10 +225,72 @@ def test_only_a_store_is_replaced_by_one(tmp_path, data):
     write(path, data)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter-1.tex").write_text("Once")
-    with pytest.raises(MorphionError, match=r"thesis: holds 'chapter-1\.tex' and no zarr\.json"):
+    message = r"thesis: holds 'chapter-1\.tex' and is not a morphion store of 'dataset'"
+    with pytest.raises(MorphionError, match=message):
         write(tmp_path / "thesis", data)
     assert {entry.name for entry in tmp_path.iterdir()} == {"s.zarr", "thesis"}
     assert (tmp_path / "thesis" / "chapter-1.tex").read_text() == "Once"
+
+
+def test_a_store_of_another_kind_is_not_replaced(tmp_path, data):
+    """It may be the input of the command; or of another program."""
+    path, foreign = tmp_path / "structures.zarr", tmp_path / "foreign.zarr"
+    store.write(path, data, kind="structures", provenance={})
+    xr.Dataset({"a": ("x", [1.0, 2.0])}).to_zarr(foreign, zarr_format=3, consolidated=False)
+    for other in (path, foreign):
+        message = (
+            rf"{other.name}: holds 'a' and is not" if other == foreign else "is not a morphion"
+        )
+        with pytest.raises(MorphionError, match=message):
+            write(other, data)
+        with pytest.raises(MorphionError, match="is not a morphion store of 'labels'"):
+            store.require_own(other, "labels")
+    store.require_own(path, "structures")
+    assert store.load(path, kind="structures").equals(data)
+    np.testing.assert_array_equal(xr.open_zarr(foreign, consolidated=False).a, [1.0, 2.0])
+
+
+def test_a_file_is_not_replaced_by_a_folder_nor_the_other_way_round(tmp_path, data):
+    (tmp_path / "notes.yaml").write_text("output: out")
+    with pytest.raises(MorphionError, match=r"notes\.yaml: is a file, where a folder"):
+        write(tmp_path / "notes.yaml", data)
+    assert (tmp_path / "notes.yaml").read_text() == "output: out"
+    (tmp_path / "table.csv").mkdir()
+    with (
+        pytest.raises(MorphionError, match=r"table\.csv: is a folder; name the file"),
+        store.atomic_file(tmp_path / "table.csv"),
+    ):
+        pass
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["notes.yaml", "table.csv"]
+
+
+def test_a_file_that_cannot_be_written_is_named_not_its_scratch(tmp_path):
+    with (
+        pytest.raises(MorphionError, match=r"t\.csv: cannot be written \(No space left on device"),
+        store.atomic_file(tmp_path / "t.csv") as scratch,
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch))
+
+
+def test_a_folder_of_the_users_is_not_taken_for_unfinished_work(tmp_path):
+    """Whatever it is called."""
+    folder = tmp_path / "labels.zarr.partial"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(
+        MorphionError, match=r"partial: holds 'notes\.txt' and is not the unfinished"
+    ):
+        store.Partial(tmp_path / "labels.zarr", {"seed": 1})
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").rename(folder / ".identity.12345678.tmp")  # of a job killed at once
+    assert store.Partial(tmp_path / "labels.zarr", {"seed": 1}).load("0") is None
+
+
+def test_a_shard_that_is_named_twice_is_refused(tmp_path, data):
+    paths = [tmp_path / "s0.zarr", tmp_path / "s1.zarr", tmp_path / "." / "s0.zarr"]
+    with pytest.raises(StoreError, match=r"s0\.zarr: named 2 times"):
+        store.write_shards(paths, data, {})
+    assert not paths[0].exists()
 
 
 @pytest.mark.parametrize(("name", "what"), [("file", "is a file"), ("no", "does not exist")])

@@ -47,7 +47,8 @@ def test_only_a_published_network_is_replaced_by_one(published, trained, table, 
     (tmp_path / "letters" / "a.txt").write_text("Dear")
     before = {path.name for path in trained.iterdir()}
     for other, held in ((tmp_path / "letters", r"a\.txt"), (trained, r"events")):
-        with pytest.raises(MorphionError, match=rf"{other.name}: holds '{held}' and no SHA256SUMS"):
+        message = rf"{other.name}: holds '{held}' and is not a published network"
+        with pytest.raises(MorphionError, match=message):
             publish(trained, other, table, source="table.csv")
     assert (tmp_path / "letters" / "a.txt").read_text() == "Dear"
     assert {path.name for path in trained.iterdir()} == before

@@ -96,6 +96,17 @@ def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, curr
     assert learnt[-1] < learnt[0] - 0.5
 
 
+def test_a_training_without_currents_says_so(tmp_path, dataset, currents, capsys):
+    config = make_config(tmp_path, max_epochs=1)
+    train(config, dataset, "resistor", "random", 0, tmp_path / "without")
+    assert "warning: " in (said := capsys.readouterr().err)
+    assert "without: currents of 0 of " in said
+    train(config, dataset, "resistor", "random", 0, tmp_path / "with", [currents])
+    assert "warning: " not in capsys.readouterr().err
+    counts = [Surrogate.load(tmp_path / name).description.dataset for name in ("without", "with")]
+    assert [count["currents"] for count in counts] == [0, counts[1]["train"]]
+
+
 def test_a_network_that_learns_no_currents_ignores_them(tmp_path, dataset, currents):
     config = make_config(tmp_path, max_epochs=1)
     train(config, dataset, "rdf", "random", 0, tmp_path / "one")

@@ -194,7 +194,7 @@ def test_sigterm_that_python_dropped_before_the_training_stops_it(
 def test_a_folder_of_other_things_is_not_replaced_by_a_model(tmp_path, config, dataset):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("kept")
-    with pytest.raises(MorphionError, match=r"notes: holds 'a\.txt' and no model\.json"):
+    with pytest.raises(MorphionError, match=r"notes: holds 'a\.txt' and is not a trained network"):
         train(config, dataset, "rdf", "random", 0, tmp_path / "notes")
     assert (tmp_path / "notes" / "a.txt").read_text() == "kept"
     assert not (tmp_path / "notes.partial").exists()

@@ -74,7 +74,7 @@ def test_voxel_table_equals_the_sigma_table_of_its_diameter(write):
     voxel = grid_of(write(scaled), 8.0)
     for one, other in zip(sigma.arrays, voxel.arrays, strict=True):
         np.testing.assert_allclose(one, other)
-    with pytest.raises(TransportError, match=r"d1 begins at 4 voxels; .* sigma/2 = 3.5"):
+    with pytest.raises(TransportError, match=r"d1 begins at 4 voxel; .* sigma/2 = 3.5"):
         read_table(write(scaled)).grid(7.0)
 
 
@@ -95,7 +95,11 @@ def test_voxel_table_equals_the_sigma_table_of_its_diameter(write):
         (HEADER + NODES.replace("0.2,", "0,"), r"line 7: diffusivity = 0 at d1 = 0.5, d2 = 1"),
         (HEADER + NODES.replace("0.5,1.0,0.2,-6\n", ""), r"no line for d1 = 0.5, d2 = 1: .*hole"),
         (HEADER + "0.5,0.5,1,0\n", r"d1 has 1 values; a grid needs at least 2"),
-        (HEADER + "0.6,0.6,1,0\n0.6,1,1,0\n1,1,1,0\n", r"d1 begins at 6 voxels"),
+        (HEADER + "0.6,0.6,1,0\n0.6,1,1,0\n1,1,1,0\n", r"d1 begins at 0.6 sigma; .* 0.5 sigma"),
+        (
+            (HEADER + NODES).replace("d1_unit: sigma", "d1_unit: voxel"),
+            r"d1 ends at 1 voxel, within the particles; .* d1_unit may be another",
+        ),
     ],
 )
 def test_unusable_tables_are_refused_naming_file_and_line(write, text, message):

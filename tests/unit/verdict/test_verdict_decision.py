@@ -9,7 +9,7 @@ from morphion.errors import StoreError, VerdictError
 from morphion.philox import generator
 from morphion.verdict import Decision, judge_set
 from morphion.verdict.decision import decide
-from morphion.verdict.measure import COLUMNS
+from morphion.verdict.measure import COLUMNS, read_measured
 
 
 def measured(z, *, flagged=0, unsolved=0, method="kmc") -> pd.DataFrame:
@@ -46,9 +46,9 @@ def normal(count):
 
 def judge(tmp_path, *tables, **verdict) -> Decision:
     paths = [tmp_path / "round0" / f"shard-{i:04d}.csv" for i in range(len(tables))]
-    for path, table in zip(paths, tables, strict=True):
+    for i, (path, table) in enumerate(zip(paths, tables, strict=True)):
         path.parent.mkdir(exist_ok=True)
-        table.to_csv(path, index=False)
+        table.assign(index=table["index"] + 100 * i).to_csv(path, index=False)
     config = Config(output="out", verdict=verdict)
     judge_set(config, "round0", paths, tmp_path / "round0.json")
     return Decision.read(tmp_path / "round0.json")
@@ -131,6 +131,26 @@ def test_infinite_z_fail_without_breaking_the_file(tmp_path):
     table.loc[2, ["z", "score"]] = -np.inf, -37.0
     assert judge(tmp_path, table, stop=False).verdict == "fail"
     assert "Infinity" not in (tmp_path / "round0.json").read_text()
+
+
+def test_a_label_counts_once(tmp_path):
+    table = measured(normal(4))
+    path, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    for name in (path, other):
+        table.to_csv(name, index=False)
+    with pytest.raises(StoreError, match=r"b\.csv: chain-0 is in a table before it"):
+        read_measured([path, other])
+
+
+@pytest.mark.parametrize("left", [10, 100])
+def test_a_table_that_is_cut_off_is_named_with_its_line(tmp_path, left):
+    path = tmp_path / "a.csv"
+    measured(normal(4)).to_csv(path, index=False)
+    head, *rows = path.read_text().splitlines()
+    assert len(rows[-1]) > left
+    path.write_text("\n".join([head, *rows[:-1], rows[-1][:10]]))
+    with pytest.raises(StoreError, match=r"a\.csv, line 5: cut off"):
+        read_measured([path])
 
 
 def test_files_that_are_no_verdict_are_named(tmp_path):

@@ -95,6 +95,7 @@ def anneal_with_energy(
         settings.initial_temperature, settings.cooling, settings.objective(objective).cycles
     )
     identity = _identity(config, round_, objective, runs, temperatures, model_digest, starts)
+    store.require_own(output, KIND)
     partial = store.Partial(output, identity)
     annealed = run_annealing(
         energy,
@@ -152,6 +153,10 @@ def _starts(config, round_, objective, runs, given: np.ndarray | None) -> np.nda
     if given is None:
         where = geometry.voxels, geometry.particles, geometry.diameter, config.seed, "anneal-start"
         return np.stack([rsa_on_voxels(*where, round_, objective, run) for run in runs])
+    if len(given) != len(runs):
+        raise StructureError(
+            f"{len(given)} starts for {len(runs)} runs, {runs[0]} to {runs[-1]}: name one for each"
+        )
     expected = (len(runs), geometry.particles, 3)
     if np.shape(given) != expected:
         raise StructureError(

@@ -21,7 +21,7 @@ def check(file: Annotated[Path, typer.Argument(help="A configuration file.")]) -
     from morphion.feasible import require_feasible
 
     config = load_config(file)
-    require_feasible(config)
+    require_feasible(config, str(file))
     print(yaml.safe_dump(block(config), sort_keys=False), end="")
 
 

@@ -24,7 +24,9 @@ def export(
     first: Annotated[int, typer.Option(min=0, help="First structure to export.")] = 0,
     count: Annotated[int | None, typer.Option(min=1, help="How many; default: all.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Only each n-th structure.")] = 1,
-    lattice: Annotated[int, typer.Option(help=".vti: lattice sites along the edge.")] = 75,
+    lattice: Annotated[
+        int | None, typer.Option(help=".vti: lattice sites along the edge; default: 75.")
+    ] = None,
     transport: Annotated[
         Path | None, typer.Option(help=".vti: transport model; default: coverage-shell.")
     ] = None,
@@ -35,14 +37,18 @@ def export(
     from morphion.transport import load_transport
     from morphion.transport.export import export_fields
 
-    if output.suffix.lower() == ".vti":
+    if (suffix := output.suffix.lower()) not in (".gsd", ".xyz", ".vti"):
+        raise StoreError(f"{output}: unknown suffix; expected one of .gsd, .xyz, .vti")
+    if suffix == ".vti":
         if (count, every) != (None, 1):
             raise StoreError(
                 f"{output}: lattice fields are of one structure, which --first names; leave out "
                 "--count and --every"
             )
         structure = structure_at(source, first)
-        export_fields(*structure, load_transport(transport), lattice, output)
+        export_fields(*structure, load_transport(transport), lattice or 75, output)
+    elif lattice is not None or transport is not None:
+        raise StoreError(f"{output}: --lattice and --transport are of fields, which *.vti holds")
     else:
         export_structures(source, output, first=first, count=count, every=every)
 

@@ -59,9 +59,10 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """Predict every structure of a data set, beside its label."""
-    from morphion.files import atomic_file
+    from morphion.files import atomic_file, require_suffix
     from morphion.surrogates import Surrogate, predict_dataset
 
+    require_suffix(output, ".csv")
     use_threads(threads, networks=True)
     table = predict_dataset(Surrogate.load(model), dataset)
     with atomic_file(output) as scratch:
@@ -130,7 +131,7 @@ def _print_table(results: list[dict]) -> None:
     for row in results:
         values = (row[key] for key in ("diffusivity", "spread", "diffusivity_star"))
         known = "yes" if row["in_domain"] else "NO"
-        table.add_row(Text(row["structure"]), *(f"{value:.5f}" for value in values), known)
+        table.add_row(Text(row["structure"]), *(f"{value:.4g}" for value in values), known)
     console = Console()
     console.print(table)
     for row in results:

@@ -20,8 +20,10 @@ def verdict(
 ) -> None:
     """Draw structures of a label shard, solve them exactly and write z of their labels."""
     from morphion.config import load_config
+    from morphion.files import require_suffix
     from morphion.verdict import measure_shard
 
+    require_suffix(output, ".csv")
     use_threads(threads)
     measure_shard(load_config(config), set_, structures, labels, output)
 
@@ -34,8 +36,10 @@ def judge(
 ) -> None:
     """Judge the labels of a set; a failure is an error unless verdict.stop is false."""
     from morphion.config import load_config
+    from morphion.files import require_suffix
     from morphion.verdict import judge_set
 
+    require_suffix(output, ".json")
     judge_set(load_config(config), set_, tables, output)
 
 

@@ -1,11 +1,13 @@
 """Reading and writing configuration files."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from yaml.error import MarkedYAMLError
 
 from morphion.config.base import plain_path
 from morphion.config.root import Config
@@ -30,6 +32,8 @@ def parse_config(
     data set are taken from the folder of the last of ``files`` that names them, or from
     ``folder``, and made absolute, so that a dumped configuration works from anywhere.
     """
+    for file in files:
+        read_yaml(file)  # whoever put them together may not have minded a key that is there twice
     config = validate(Config, content, source=source)
     if config.labelled is not None:
         labelled = _existing(config.labelled, source, "labelled", folder, files)
@@ -85,7 +89,9 @@ def trained(network: BaseModel) -> dict[str, Any]:
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; raises ConfigError if it is missing or is something else."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
+        content = yaml.safe_load(text)
+        _require_keys_once(yaml.compose(text, Loader=yaml.SafeLoader))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -98,6 +104,25 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, found {type(content).__name__}")
     return content
+
+
+def _require_keys_once(node: yaml.Node | None) -> None:
+    """Raise MarkedYAMLError for a key that its mapping has twice: YAML would take the last."""
+    todo, seen = [node], set()
+    while todo:
+        node = todo.pop()
+        if node in seen:  # by an alias
+            continue
+        seen.add(node)
+        if isinstance(node, yaml.MappingNode):
+            keys = [(key.tag, str(key.value)) for key, _ in node.value]
+            for place, (key, _) in enumerate(node.value):
+                if keys[place] in keys[:place]:
+                    problem = f"the key {key.value} is there twice"
+                    raise MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            todo += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += node.value
 
 
 def validate(
@@ -116,8 +141,30 @@ def validate(
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(known.get(k, str(k)) for k in e['loc']) or 'configuration'}: {e['msg']}"
-            + (f" (found {e['input']!r})" if not isinstance(e["input"], dict) else "")
+            f"{'.'.join(known.get(k, str(k)) for k in e['loc']) or 'configuration'}: "
+            + _what_is_wrong(e, model)
             for e in error.errors()
         ]
         raise ConfigError(f"{source}: " + "; ".join(lines)) from None
+
+
+def _what_is_wrong(error: Mapping[str, Any], model: Any) -> str:
+    """An error of pydantic's in words of a configuration file."""
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(str(error["loc"][-1]), _keys(TypeAdapter(model).json_schema()), 1)
+        return "no such key" + (f"; is {near[0]} meant?" if near else "")
+    if error["type"] == "union_tag_not_found":
+        return f"{error['ctx']['discriminator']} is missing, which says what kind this is"
+    found = f" (found {error['input']!r})" if not isinstance(error["input"], dict) else ""
+    return error["msg"] + found
+
+
+def _keys(schema: Any) -> set[str]:
+    """Names of all keys in a JSON schema."""
+    if isinstance(schema, list):
+        return set().union(*map(_keys, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("properties")
+    names = set(own) if isinstance(own, dict) else set()
+    return names.union(*map(_keys, schema.values()))

@@ -36,6 +36,7 @@ def solve_shard(
     record = {"transport": transport_record(config.transport), "currents": block(config.currents)}
     geometry = [data.attrs[name] for name in ("box_length", "diameter", "voxels")]
     identity = [record, checksum(np.ascontiguousarray(positions)), geometry]
+    store.require_own(output, KIND)
     partial = store.Partial(output, identity)
     found = [partial.load(f"{row:06d}") for row in rows]
     done = sum(entry is not None for entry in found)
@@ -64,6 +65,7 @@ def solve_shard(
         provenance=provenance.record(record, round=round_, part=part, parts=parts),
     )
     partial.discard()
+    log(f"{output}: currents of {len(rows)} structures")
 
 
 def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:

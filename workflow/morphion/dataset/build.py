@@ -16,7 +16,7 @@ from morphion.config.load import block, validate
 from morphion.dataset.split import UNUSED, grouped_split, random_split
 from morphion.errors import ConfigError, StoreError
 from morphion.labels.meaning import label_differences, meaning
-from morphion.labels.shard import structures_digest
+from morphion.labels.shard import UNITS, structures_digest
 from morphion.progress import log
 from morphion.structures.families import enumerate_structures, variant
 from morphion.structures.voxels import iter_voxel_blocks
@@ -26,6 +26,7 @@ KIND = "dataset"
 
 _FROM_STRUCTURES = ("positions", "family", "variant", "index", "seed", "group")
 _FROM_LABELS = ("diffusivity", "stderr", "tensor", "tensor_stderr", "converged", "seconds")
+_ORIGIN = ("family", "index", "seed", "group")  # of no two structures the same
 _SHARD = 64  # images to a file; each can be read without the others
 
 
@@ -45,8 +46,9 @@ def build_dataset(
     the rounds it only gives D0, and the record names how the labels say they were made. Raises
     StoreError if labels belong to other structures, those of two shards were made otherwise, or
     those of a round or of ``previous`` otherwise than ``config`` says, none of round 0 converged,
-    or what gives D0 is missing.
+    what gives D0 is missing, ``previous`` is not of the round before, or a structure comes twice.
     """
+    store.require_own(output, KIND)
     if previous is None and round_ != 0:
         which = "a set outside the rounds" if round_ is None else f"round {round_}"
         raise StoreError(
@@ -64,11 +66,13 @@ def build_dataset(
         before = store.load(previous, kind=KIND)
         reference = before.attrs["reference_diffusivity"]
         if round_ is not None:
+            _require_round_before(previous, before, round_)
             _require_meaning(previous, before.attrs["provenance"].get("config", {}), config)
             parts.insert(0, before.drop_vars(["split_random", "split_by_run"]))
     else:
         reference = _reference(new, output)
     data = xr.concat(parts, "structure", combine_attrs="drop", data_vars="minimal")
+    _require_once(data, output)
     data.attrs = {name: new.attrs[name] for name in ("box_length", "diameter", "volume_fraction")}
     data.attrs |= {"reference_diffusivity": reference, "voxels": config.geometry.voxels}
     data = _split(data, config, round_)
@@ -136,6 +140,9 @@ def _blocks(config: Config) -> dict[str, Any]:
 
 
 def _write(data: xr.Dataset, output: Path, record: dict[str, Any]) -> None:
+    for name, unit in ({"positions": "voxel"} | UNITS).items():
+        if name in data:
+            data[name].attrs["units"] = unit
     voxels = int(data.attrs["voxels"])
     shape = (data.sizes["structure"], *(voxels,) * 3)
     images = store.Stream(
@@ -189,6 +196,29 @@ def _require_meaning(path: Path, made: dict[str, Any], config: Config) -> None:
             f"{path}: labelled with {key} = {found}, the configuration has {asked}; labels of both "
             "cannot be joined: label anew, or use the configuration that they were made with"
         )
+
+
+def _require_round_before(previous: Path, before: xr.Dataset, round_: int) -> None:
+    """Raise StoreError if ``previous`` is not of the round before."""
+    found = before.attrs["provenance"].get("round")
+    if found != round_ - 1:
+        raise StoreError(
+            f"{previous}: the data set of round {found}; "
+            + (f"round {round_} follows round {round_ - 1}" if round_ else "none is before round 0")
+        )
+
+
+def _require_once(data: xr.Dataset, output: Path) -> None:
+    """Raise StoreError for a structure that comes twice: one of it might be trained on and the
+    other tested."""
+    origins = zip(*(data[name].values.tolist() for name in _ORIGIN), strict=True)
+    for origin, times in Counter(origins).items():
+        if times > 1:
+            named = ", ".join(f"{k} {v}" for k, v in zip(_ORIGIN, origin, strict=True))
+            raise StoreError(
+                f"{output}: {times} structures are {named}; name each shard once, and none that "
+                "the data set before holds"
+            )
 
 
 def _require_equal(path: Path, made: dict[str, Any], before: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from morphion.transport import transport_record
 
 KIND = "labels"
 
-_UNITS = {
+UNITS = {
     "diffusivity": "solvent cation diffusivity",
     "stderr": "solvent cation diffusivity",
     "tensor": "solvent cation diffusivity",
@@ -53,6 +53,7 @@ def label_shard(config: Config, set_: str, structures: Path, output: Path) -> No
     identity = [transport, how.decisive(), config.seed, set_, structures_digest(data)]
     if how.control_variate is not None:
         identity.append(config.verdict.structures_per_shard)
+    store.require_own(output, KIND)
     partial = store.Partial(output, identity)
     count = data.sizes["structure"]
     finished = [partial.load(f"{i:06d}") for i in range(count)]
@@ -149,7 +150,7 @@ def _assemble(entries: list[dict], data: xr.Dataset, how: Labels) -> xr.Dataset:
         name: (
             ("structure", *_DIMS.get(name, ())),
             values,
-            {"units": _UNITS[name]} if name in _UNITS else {},
+            {"units": UNITS[name]} if name in UNITS else {},
         )
         for name, values in arrays.items()
         if "lag" not in _DIMS.get(name, ()) or values.shape[1] > 0

@@ -4,7 +4,7 @@ from morphion.files import atomic_file
 from morphion.store.partial import Partial
 from morphion.store.read import load, open_lazy, verify
 from morphion.store.shards import write_shards
-from morphion.store.write import Stream, write
+from morphion.store.write import Stream, require_own, write
 
 __all__ = [
     "Partial",
@@ -12,6 +12,7 @@ __all__ = [
     "atomic_file",
     "load",
     "open_lazy",
+    "require_own",
     "verify",
     "write",
     "write_shards",

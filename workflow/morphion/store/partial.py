@@ -1,5 +1,6 @@
 """Finished chunks of an unfinished job, from which a restarted job continues."""
 
+import os
 import shutil
 import zipfile
 import zlib
@@ -9,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from morphion.files import atomic_file
+from morphion.files import atomic_file, require_replaceable
 from morphion.progress import log
 from morphion.provenance import digest
+
+_MARKER = "identity"
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether this is the work of a job, or of one that was killed before it had said so."""
+    return (folder / _MARKER).is_file() or all(
+        name.startswith(f".{_MARKER}.") for name in os.listdir(folder)
+    )
 
 
 class Partial:
@@ -19,13 +29,15 @@ class Partial:
 
     ``identity`` names everything the chunks depend on (inputs, configuration, seed); chunks of
     another identity are discarded, so that a changed configuration never mixes with old results.
+    Raises MorphionError if something else lies there.
     """
 
     def __init__(self, output: Path | str, identity: Any):
         output = Path(output)
         self.folder = output.with_name(output.name + ".partial")
-        marker = self.folder / "identity"
+        marker = self.folder / _MARKER
         expected = digest(identity)
+        require_replaceable(self.folder, "the unfinished work of a job", _is_one)
         if self.folder.exists() and not (
             marker.is_file() and marker.read_text().strip() == expected
         ):

@@ -68,6 +68,14 @@ def verify(
     return found
 
 
+def kind_of(path: Path) -> str | None:
+    """Kind of the store in a folder; None of any other folder."""
+    try:
+        return json.loads((path / METADATA).read_text())["attributes"]["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _open(path: Path, kind: str | None) -> zarr.Group:
     packed = path.suffix == ".zip" and path.is_file()
     if not packed and not (path / METADATA).is_file():

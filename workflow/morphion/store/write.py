@@ -1,7 +1,7 @@
 """Writing a store: everything into a scratch folder, checked, then published by one rename."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import zarr
 from zarr.abc.codec import BytesBytesCodec
 
 from morphion.errors import StoreError
-from morphion.files import atomic_folder
+from morphion.files import atomic_folder, require_replaceable
 from morphion.store.checksum import Checksum, checksum
-from morphion.store.read import FORMAT, METADATA, attributes_digest, verify
+from morphion.store.read import FORMAT, attributes_digest, kind_of, verify
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def write(
 
     The store appears under ``path`` whole and checked, or not at all. Each array carries a
     checksum in its attributes; the root carries kind, format version and provenance.
-    ``compressor`` replaces Zarr's default for arrays of numbers. An earlier store is replaced;
-    raises MorphionError for any other folder that holds something.
+    ``compressor`` replaces Zarr's default for arrays of numbers. An earlier store of the kind is
+    replaced; raises MorphionError as ``require_own`` does.
     """
     path = Path(path)
     data = _with_string_dtype(data)
@@ -72,7 +72,7 @@ def write(
     }
     for name, shape in (chunks or {}).items():
         encoding.setdefault(name, {})["chunks"] = shape
-    with atomic_folder(path, marker=METADATA) as scratch:
+    with atomic_folder(path, *_own(kind)) as scratch:
         data.to_zarr(scratch, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         root = zarr.open_group(scratch, mode="r+")
         for name, stream in (streams or {}).items():
@@ -83,6 +83,16 @@ def write(
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(scratch)
         verify(scratch, kind=kind)
+
+
+def require_own(path: Path | str, kind: str) -> None:
+    """Refuse, before there is anything to write, a path where no store of this kind can be
+    written: a file, or a folder that holds anything else. Raises MorphionError."""
+    require_replaceable(path, *_own(kind))
+
+
+def _own(kind: str) -> tuple[str, Callable[[Path], bool]]:
+    return f"a morphion store of {kind!r}", lambda folder: kind_of(folder) == kind
 
 
 def _write_stream(root: zarr.Group, name: str, stream: Stream) -> None:

@@ -44,6 +44,13 @@ class Labelled:
         """Edge of the box and diameter of the spheres, in voxels."""
         return self.attrs["box_length"], self.attrs["diameter"]
 
+    @property
+    def known_currents(self) -> int:
+        """How many structures to train on there are currents of."""
+        if self.currents is None:
+            return 0
+        return int((self.currents.row[self.rows("train")] >= 0).sum())
+
     def rows(self, name: str) -> np.ndarray:
         """Indices of the structures in ``train``, ``validation`` or ``test``; int64.
 

@@ -21,6 +21,8 @@ KIND = "surrogate"
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
+# What a folder that a training writes is, and how it is told from others.
+A_MODEL = f"a trained network ({DESCRIPTION})", lambda folder: (folder / DESCRIPTION).is_file()
 
 _NETWORK = TypeAdapter(Network)
 _Positive = Annotated[Positive, Field(allow_inf_nan=False)]

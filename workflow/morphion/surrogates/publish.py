@@ -15,6 +15,7 @@ from morphion.surrogates.predict import Surrogate
 from morphion.surrogates.shipped import CHECKSUMS, write_checksums
 
 CARD = "README.md"
+_PUBLISHED = f"a published network ({CHECKSUMS})", lambda folder: (folder / CHECKSUMS).is_file()
 _PROVENANCE = ("version", "commit", "created", "config_digest")  # what means something elsewhere
 _SAME = 1e-6  # relative
 _FITTED = 0.01  # of a fit that was not quite at its end
@@ -38,7 +39,7 @@ def publish(
     described = portable(Surrogate.load(model, "cpu").description)
     _require_own(predictions, described, source)
     card = model_card(described, predictions, licence)
-    with atomic_folder(destination, marker=CHECKSUMS) as scratch:
+    with atomic_folder(destination, *_PUBLISHED) as scratch:
         scratch.mkdir(parents=True)
         write_model(scratch, described, read_tensors(model))
         (scratch / CARD).write_text(card, encoding="utf-8", newline="\n")

@@ -29,7 +29,7 @@ from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, with_currents
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.memory import keep_freed_memory, peak_memory
-from morphion.surrogates.model import DESCRIPTION, Description, write_model
+from morphion.surrogates.model import A_MODEL, Description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
@@ -71,7 +71,7 @@ def train(
     anything but a trained network.
     """
     output = Path(output)
-    require_replaceable(output, DESCRIPTION)
+    require_replaceable(output, *A_MODEL)
     # Of the code that trains: by the end of a long training there may be another.
     provenance.git_commit()
     training = config.surrogates.network(network).training
@@ -129,6 +129,8 @@ class _Training:
         data, ranks, training = self._data, self._ranks, self._block.training
         key = self._key("augment") if training.augment else None
         rows, validation_rows = data.rows("train"), data.rows("validation")
+        if self._block.learns_currents and ranks.is_first:
+            self._warn_of_structures_without_currents()
         model = self._new_model()
         with self._fits_in_memory(self._structures):
             inputs = self._sees.hold(data, key, ranks.device)
@@ -227,7 +229,7 @@ class _Training:
     ) -> None:
         best = position.history[position.best_epoch]
         description = self._description(model, position, spread, domain)
-        with atomic_folder(self._output, marker=DESCRIPTION) as scratch:
+        with atomic_folder(self._output, *A_MODEL) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
             with (scratch / "history.csv").open("w", newline="") as file:
@@ -242,6 +244,15 @@ class _Training:
             f"spread up to {100 * domain['relative_spread'][1]:.2g} % there; "
             f"loader {100 * best[6]:.1f} % of a step"
         )
+
+    def _warn_of_structures_without_currents(self) -> None:
+        known, rows = self._data.known_currents, len(self._data.rows("train"))
+        if known < rows:
+            log(
+                f"warning: {self._output}: currents of {known} of {rows} training structures; "
+                f"{self._network} learns them beside D*, and less without: name what morphion "
+                "currents made of all of them"
+            )
 
     def _description(
         self,
@@ -282,6 +293,7 @@ class _Training:
             dataset={
                 "path": str(data.path),
                 "digest": data.digest,
+                "currents": data.known_currents,
                 **{
                     name: int((data.split == name).sum())
                     for name in ("train", "validation", "test")

@@ -8,7 +8,7 @@ the grid a line in any order, and the units in comment lines before the column n
     # diffusivity_unit: solvent (the solvent's cation diffusivity)
     # free_energy_unit: kT
     d1,d2,diffusivity,free_energy
-    0.50,0.50,0.00249,-10.0
+    0.50,0.50,0.01494,-10.0
     ...
 
 d1 and d2 are the distances to the nearest and second-nearest centre, periodic images included, so
@@ -79,18 +79,14 @@ class Table:
     def grid(self, diameter: float) -> DistanceGrid:
         """The table for spheres of this diameter (voxels).
 
-        Raises TransportError naming file and line, if an axis begins beyond contact, or a node
-        that is needed is missing or has a diffusivity that is not positive.
+        Raises TransportError naming file and line, if an axis begins beyond contact or ends
+        before it, or a node that is needed is missing or has a diffusivity that is not positive.
         """
         first = self.first * (diameter if self.units["d1_unit"] == "sigma" else 1.0)
         second = self.second * (diameter if self.units["d2_unit"] == "sigma" else 1.0)
         contact = diameter / 2
-        for name, axis in (("d1", first), ("d2", second)):
-            if axis[0] > contact * (1 + 1e-9):
-                raise TransportError(
-                    f"{self.path}: {name} begins at {axis[0]:.6g} voxels; a cation comes as close "
-                    f"as sigma/2 = {contact:.6g}, so the table must begin at or below that"
-                )
+        self._require_contact("d1", self.first, diameter)
+        self._require_contact("d2", self.second, diameter)
         diffusivity, energy, line = self._mirrored(first, second)
         needed = _needed(first, second, contact)
         for i, j in np.argwhere(needed):
@@ -107,6 +103,22 @@ class Table:
                 )
         log_d = np.log(diffusivity, out=np.full_like(diffusivity, np.nan), where=needed)
         return DistanceGrid(first, second, log_d, np.where(needed, energy, np.nan))
+
+    def _require_contact(self, name: str, axis: np.ndarray, diameter: float) -> None:
+        """Raise TransportError unless an axis, as it is in the file, reaches across contact."""
+        unit = self.units[f"{name}_unit"]
+        contact = 0.5 if unit == "sigma" else diameter / 2
+        where = f"sigma/2 = {contact:.6g} {unit}" if unit == "voxel" else "0.5 sigma"
+        if axis[0] > contact * (1 + 1e-9):
+            raise TransportError(
+                f"{self.path}: {name} begins at {axis[0]:.6g} {unit}; a cation comes as close as "
+                f"{where}, so the table must begin at or below that"
+            )
+        if axis[-1] < contact * (1 - 1e-9):
+            raise TransportError(
+                f"{self.path}: {name} ends at {axis[-1]:.6g} {unit}, within the particles; no "
+                f"cation comes closer than {where}: {name}_unit may be another one"
+            )
 
     def _mirrored(self, first, second):
         """Fields with nodes of d2 < d1 that the file leaves out taken from (d2, d1)."""

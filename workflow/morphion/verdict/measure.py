@@ -91,7 +91,8 @@ def _require_plain(label: xr.Dataset, rows: np.ndarray, source: Path) -> None:
 
 
 def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
-    """Tables of ``measure_shard`` as one; raises StoreError if one cannot be read."""
+    """Tables of ``measure_shard`` as one; raises StoreError if one cannot be read, is cut off, or
+    holds a label that one before it does."""
     tables = []
     for path in paths:
         try:
@@ -101,9 +102,22 @@ def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
         missing = [name for name in COLUMNS if name not in table]
         if missing:
             raise StoreError(f"{path}: no column {missing[0]!r}; make the table again")
+        cut = table[["lattice", "converged", "diffusivity"]].isna().any(axis=1)
+        cut |= table.converged.eq(True) & table.solved.isna()
+        if cut.any():
+            raise StoreError(f"{path}, line {cut.to_numpy().argmax() + 2}: cut off; make it again")
         tables.append(table)
+        _require_others(path, tables)
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def _require_others(path: Path, tables: Sequence[pd.DataFrame]) -> None:
+    """Raise StoreError if the last table has a label that one before it has."""
+    labels = [set(zip(table.family, table["index"], strict=True)) for table in tables]
+    for known in labels[:-1]:
+        for family, index in sorted(known & labels[-1]):
+            raise StoreError(f"{path}: {family}-{index} is in a table before it; name each once")
 
 
 def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
