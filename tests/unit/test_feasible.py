@@ -52,6 +52,8 @@ def test_g_of_r_ends_where_descriptors_say(block):
         require_feasible(configured(41, **network(**block, max_distance=37)))
     with pytest.raises(ConfigError, match=r"analysis\.max_distance = 37: .*at most 36"):
         require_feasible(configured(41, analysis={"max_distance": 37}))
+    with pytest.raises(ConfigError, match=r"analysis\.cluster_distance = 500: no two particles"):
+        require_feasible(configured(analysis={"max_distance": 8, "cluster_distance": 500}))
 
 
 def test_another_loading_has_two_particles_at_least():

@@ -41,16 +41,20 @@ def _loadings(config: Config) -> Iterator[str]:
 
 
 def _distances(config: Config) -> Iterator[str]:
-    """Shells of g(r) in which no two particles can be."""
+    """Distances at which no two particles can be."""
     most = farthest_shell(config.geometry.box_length)
-    asked = {"analysis.max_distance": config.analysis.max_distance}
+    analysis = config.analysis
+    asked = {
+        "analysis.max_distance": analysis.max_distance,
+        "analysis.cluster_distance": analysis.cluster_distance,
+    }
     for name, network in config.surrogates.networks.items():
         if network.kind == "trees" or (network.kind == "dense" and network.descriptor == "rdf"):
             asked[f"surrogates.networks.{name}.max_distance"] = network.max_distance
     for key, distance in asked.items():
         if distance > most:
             yield (
-                f"{key} = {distance}: no two particles are that far apart in a box of edge "
+                f"{key} = {distance:g}: no two particles are that far apart in a box of edge "
                 f"{config.geometry.voxels} voxels; at most {most}"
             )
 

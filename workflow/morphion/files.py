@@ -1,11 +1,13 @@
 """Publishing files and folders by an atomic rename."""
 
+import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from morphion.errors import MorphionError
 
@@ -30,11 +32,34 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         yield scratch
         os.replace(scratch, path)
     except OSError as error:
-        if error.filename != str(scratch):
-            raise
-        raise MorphionError(f"{path}: cannot be written ({error.strerror})") from error
+        raise _told_of(path, scratch, error) from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _told_of(path: Path, scratch: Path, error: OSError) -> Exception:
+    """An error of writing ``scratch``, which users do not know, in words of ``path``; a disk that
+    is full names no file at all. Errors of other files stay as they are."""
+    if error.filename is not None and not str(error.filename).startswith(str(scratch)):
+        return error
+    return MorphionError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def hold_lock(path: Path, taken: str) -> IO[str]:
+    """A file, made if need be, locked until it is closed or the process ends, however it does.
+
+    Raises MorphionError, which says ``taken``, if another process has the lock. Some file systems
+    know no locks; there the file is held without.
+    """
+    file = path.open("a")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.close()
+        raise MorphionError(f"{taken}; wait for it, or stop it") from None
+    except OSError:
+        pass
+    return file
 
 
 def require_suffix(path: Path | str, suffix: str) -> None:
@@ -75,5 +100,7 @@ def atomic_folder(path: Path | str, what: str, is_one: Callable[[Path], bool]) -
             shutil.rmtree(retired)
         else:
             os.replace(scratch, path)
+    except OSError as error:
+        raise _told_of(path, scratch, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -27,5 +27,5 @@ rule report:
     """Everything that the HTML report shows, and the page."""
     input:
         PATHS.results(),
-        [PATHS.table(name) for name in TABLES],
-        [PATHS.figure(name) for name in FIGURES],
+        [PATHS.table(name, suffix) for name in TABLES for suffix in ("csv", "html")],
+        [PATHS.figure(name, suffix) for name in FIGURES for suffix in ("png", "svg")],

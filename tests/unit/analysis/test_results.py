@@ -33,6 +33,7 @@ def inputs(run, tmp_path):
     ]
     pd.DataFrame([row | cost | {"parameters": 1234} for row in costs]).to_csv(named["costs"])
     where = {"device": "cpu", "processor": "P", "threads": 2}
+    where |= {"label_method": "exact", "lattice": 60}
     times = [("periodic", 1, 2e-3), ("periodic", 64, 1e-3), ("paper-20", 1, 0.5)]
     pd.DataFrame(
         [
@@ -49,6 +50,12 @@ def inputs(run, tmp_path):
     overview.learning_curves(named["learning_curve"], drawn["learning_curves"])
     calibration_figure(first, first["periodic"], run.annealed, drawn["calibration"])
     return named, drawn
+
+
+def test_the_page_says_how_the_labels_were_made(inputs, run, tmp_path):
+    """Not how the configuration, which may be another by now, would make them."""
+    results_page(*inputs, run.config, tmp_path / "page.md")
+    assert "exact labels on the 60³ lattice" in (tmp_path / "page.md").read_text()
 
 
 def test_two_trainings_on_as_many_structures_are_one_entry(inputs, run, tmp_path):

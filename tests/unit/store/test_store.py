@@ -286,6 +286,34 @@ def test_a_folder_of_the_users_is_not_taken_for_unfinished_work(tmp_path):
     assert store.Partial(tmp_path / "labels.zarr", {"seed": 1}).load("0") is None
 
 
+def test_two_processes_do_not_work_on_one_output(tmp_path):
+    """As a job that was put back into the queue while the first one still runs."""
+    output = tmp_path / "labels.zarr"
+    program = (
+        "import sys, time; from morphion import store\n"
+        "job = store.Partial(sys.argv[1], 1); job.save('0', {}); print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        for identity in (1, 2):
+            with pytest.raises(
+                MorphionError, match=r"labels\.zarr: another process is at work on it"
+            ):
+                store.Partial(output, identity)
+        other.kill()
+    assert store.Partial(output, 1).load("0") == {}
+
+
+def test_work_that_was_removed_is_not_begun_in_the_middle(tmp_path):
+    partial = store.Partial(tmp_path / "labels.zarr", 1)
+    shutil.rmtree(partial.folder)
+    with pytest.raises(MorphionError, match=r"partial: was removed while its job ran"):
+        partial.save("0", {})
+    assert not partial.folder.exists()
+
+
 def test_a_shard_that_is_named_twice_is_refused(tmp_path, data):
     paths = [tmp_path / "s0.zarr", tmp_path / "s1.zarr", tmp_path / "." / "s0.zarr"]
     with pytest.raises(StoreError, match=r"s0\.zarr: named 2 times"):

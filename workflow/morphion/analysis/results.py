@@ -40,10 +40,11 @@ def results_page(
     """
     networks = read_table(tables["networks"], ("network", "split", *_SCORED, *DOUBTS))
     costs = read_table(tables["costs"], ("network", "kind", "training_structures"))
-    speed = read_table(tables["speed"], ("network", "device", "batch", "seconds_per_prediction"))
+    of_speed = ("network", "device", "batch", "seconds_per_prediction", "label_method", "lattice")
+    speed = read_table(tables["speed"], of_speed)
     left_out = _left_out(tables.get("left_out"))
     parts = [
-        _head(config, networks, output),
+        _head(config, networks, speed, output),
         _accuracy(networks, costs, left_out),
         _costs(costs, speed, left_out),
         _beside_the_papers(networks, costs, speed, left_out),
@@ -67,9 +68,10 @@ def results_page(
     log(f"{output}: written, with {len(figures)} figures")
 
 
-def _head(config: Config, networks: pd.DataFrame, output: Path) -> list[str]:
+def _head(config: Config, networks: pd.DataFrame, speed: pd.DataFrame, output: Path) -> list[str]:
     first = networks[networks.network == networks.network.iloc[0]].set_index("split").structures
-    labels = f"{config.labels.method} labels on the {config.labels.lattice}³ lattice"
+    made = speed.iloc[0]
+    labels = f"{made.label_method} labels on the {made.lattice}³ lattice"
     lines = ["# Networks compared", ""]
     lines.append(
         "Made by `morphion results` from the tables of a run; edits would be lost. "

@@ -13,6 +13,7 @@ from morphion.config import Config
 from morphion.errors import StoreError
 from morphion.provenance import hardware
 from morphion.surrogates import Surrogate
+from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import choose_device
 
 _BATCHES = (1, 64)
@@ -26,10 +27,11 @@ def speed_table(dataset: Path, models: Mapping[str, Path], config: Config, outpu
     ``models`` are name -> model folder. Labels were timed when they were made (walk or solve
     alone); predictions of single structures and of batches are timed here, from positions to D*,
     on the CPU and on a GPU where there is one, on the same structures. Raises StoreError without
-    labels.
+    labels, SurrogateError for labels made otherwise than ``config`` says.
     """
     names = ("positions", "seconds", "converged")
     data = store.load(dataset, kind="dataset", names=names)
+    require_own_labels(str(dataset), data.attrs, config)
     rows = np.flatnonzero(data.converged.values)
     if len(rows) == 0:
         raise StoreError(f"{dataset}: no converged label to time")

@@ -12,7 +12,7 @@ from morphion.transport.files import transport_differences
 
 
 def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> None:
-    """Refuse to train on labels that were not made as ``config`` says.
+    """Refuse to work on labels that were not made as ``config`` says.
 
     ``attrs`` are a data set's; one without provenance is taken as it is. Raises SurrogateError
     naming the data set, the key and both values.
@@ -20,7 +20,7 @@ def require_own_labels(where: str, attrs: Mapping[str, Any], config: Config) -> 
     for name, (one, other) in label_differences(_made_with(attrs), meaning(config)).items():
         raise SurrogateError(
             f"{where}: labelled with {name} = {one}, the configuration has {other}; "
-            "train with the configuration that the labels were made with"
+            "use the configuration that the labels were made with"
         )
 
 

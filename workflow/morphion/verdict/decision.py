@@ -30,7 +30,8 @@ class Decision:
     ``verdict`` is ``pass``, ``fail`` or ``untested`` (no converged label was there to draw);
     ``tested``, ``flagged`` and ``unsolved`` count the drawn structures that were compared, whose
     label had not converged, and whose exact solution did not reach its residual. ``worst`` names
-    the structures farthest from their exact solution, each with its z or deviation.
+    the structures farthest from their exact solution, each with its z, as a normal variate, or
+    deviation.
     """
 
     set: str
@@ -125,4 +126,4 @@ def _named(row: dict) -> str:
     name = f"{row['family']}-{row['index']}"
     if row["method"] == "exact":
         return f"{name} (deviation {row['deviation']:.2g})"
-    return f"{name} (z = {row['z']:.3g})"
+    return f"{name} (z = {row['score']:.3g})"  # as in the checks
