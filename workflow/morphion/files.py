@@ -29,20 +29,23 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         raise MorphionError(f"{path}: is a folder; name the file to write")
     scratch = scratch_path(path)
     try:
-        yield scratch
-        os.replace(scratch, path)
-    except OSError as error:
-        raise _told_of(path, scratch, error) from error
+        with _told_by_name(path, scratch):
+            yield scratch
+            os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _told_of(path: Path, scratch: Path, error: OSError) -> Exception:
-    """An error of writing ``scratch``, which users do not know, in words of ``path``; a disk that
-    is full names no file at all. Errors of other files stay as they are."""
-    if error.filename is not None and not str(error.filename).startswith(str(scratch)):
-        return error
-    return MorphionError(f"{path}: cannot be written ({error.strerror or error})")
+@contextmanager
+def _told_by_name(path: Path, scratch: Path) -> Iterator[None]:
+    """Tell errors of writing ``scratch``, which users do not know, by ``path``; a disk that is full
+    names no file at all. Errors of other files stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(scratch)):
+            raise
+        raise MorphionError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def hold_lock(path: Path, taken: str) -> IO[str]:
@@ -91,16 +94,15 @@ def atomic_folder(path: Path | str, what: str, is_one: Callable[[Path], bool]) -
     require_replaceable(path, what, is_one)
     scratch = scratch_path(path)
     try:
-        yield scratch
-        if path.exists():
-            # A folder cannot be renamed onto a non-empty one.
-            retired = scratch_path(path)
-            os.replace(path, retired)
-            os.replace(scratch, path)
-            shutil.rmtree(retired)
-        else:
-            os.replace(scratch, path)
-    except OSError as error:
-        raise _told_of(path, scratch, error) from error
+        with _told_by_name(path, scratch):
+            yield scratch
+            if path.exists():
+                # A folder cannot be renamed onto a non-empty one.
+                retired = scratch_path(path)
+                os.replace(path, retired)
+                os.replace(scratch, path)
+                shutil.rmtree(retired)
+            else:
+                os.replace(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -69,6 +69,7 @@ class Partial:
     def discard(self) -> None:
         """Remove all chunks, once the output they belong to is published."""
         self._clear()
+        self._held.close()  # NFS keeps a file that is open, and its folder with it
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:

@@ -108,7 +108,7 @@ class Table:
         """Raise TransportError unless an axis, as it is in the file, reaches across contact."""
         unit = self.units[f"{name}_unit"]
         contact = 0.5 if unit == "sigma" else diameter / 2
-        where = f"sigma/2 = {contact:.6g} {unit}" if unit == "voxel" else "0.5 sigma"
+        where = f"sigma/2 = {contact:.6g} {unit}"
         if axis[0] > contact * (1 + 1e-9):
             raise TransportError(
                 f"{self.path}: {name} begins at {axis[0]:.6g} {unit}; a cation comes as close as "

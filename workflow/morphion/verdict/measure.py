@@ -93,7 +93,7 @@ def _require_plain(label: xr.Dataset, rows: np.ndarray, source: Path) -> None:
 def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
     """Tables of ``measure_shard`` as one; raises StoreError if one cannot be read, is cut off, or
     holds a label that one before it does."""
-    tables = []
+    tables, known = [], set()
     for path in paths:
         try:
             table = pd.read_csv(path)
@@ -106,18 +106,13 @@ def read_measured(paths: Sequence[Path]) -> pd.DataFrame:
         cut |= table.converged.eq(True) & table.solved.isna()
         if cut.any():
             raise StoreError(f"{path}, line {cut.to_numpy().argmax() + 2}: cut off; make it again")
+        labels = set(zip(table.family, table["index"], strict=True))
+        for family, index in sorted(known & labels):
+            raise StoreError(f"{path}: {family}-{index} is in a table before it; name each once")
+        known |= labels
         tables.append(table)
-        _require_others(path, tables)
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
-
-
-def _require_others(path: Path, tables: Sequence[pd.DataFrame]) -> None:
-    """Raise StoreError if the last table has a label that one before it has."""
-    labels = [set(zip(table.family, table["index"], strict=True)) for table in tables]
-    for known in labels[:-1]:
-        for family, index in sorted(known & labels[-1]):
-            raise StoreError(f"{path}: {family}-{index} is in a table before it; name each once")
 
 
 def _listed(label: xr.Dataset, rows: np.ndarray) -> pd.DataFrame:
