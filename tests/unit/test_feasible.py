@@ -56,6 +56,14 @@ def test_g_of_r_ends_where_descriptors_say(block):
         require_feasible(configured(analysis={"max_distance": 8, "cluster_distance": 500}))
 
 
+def test_weights_of_shell_and_solvent_fit_in_float32():
+    for affinity in (-87.0, 87.0):
+        require_feasible(configured(transport={"model": "coverage-shell", "affinity": affinity}))
+    too_strong = configured(transport={"model": "coverage-shell", "affinity": 200.0})
+    with pytest.raises(ConfigError, match=r"transport\.affinity = 200 kT: .* at most 87 kT"):
+        require_feasible(too_strong)
+
+
 def test_another_loading_has_two_particles_at_least():
     require_feasible(configured(loadings=[0.0125]))
     with pytest.raises(ConfigError, match=r"loadings\[1\] = 0\.008: 1 particles in the box"):

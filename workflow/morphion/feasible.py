@@ -8,17 +8,18 @@ from collections.abc import Iterator
 
 from morphion.config import Config
 from morphion.config.surrogates import PairsNetwork, PeriodicNetwork
-from morphion.config.transport import DistanceTable
+from morphion.config.transport import CoverageShell, DistanceTable
 from morphion.dataset.split import split_sizes
 from morphion.errors import ConfigError, TransportError
 from morphion.structures.descriptors import farthest_shell
+from morphion.transport.checks import LARGEST_SPREAD
 from morphion.transport.table import read_table
 
 
 def require_feasible(config: Config, source: str) -> None:
     """Raise ConfigError with every key that a stage of the run could not work with; ``source`` is
     what the message calls the configuration."""
-    checks = (_table, _loadings, _distances, _cutoffs, _cells, _counts)
+    checks = (_table, _energies, _loadings, _distances, _cutoffs, _cells, _counts)
     wrong = [problem for check in checks for problem in check(config)]
     if wrong:
         raise ConfigError(f"{source}: " + "; ".join(wrong))
@@ -31,6 +32,17 @@ def _table(config: Config) -> Iterator[str]:
             read_table(config.transport.path).grid(config.geometry.diameter)
         except TransportError as error:
             yield f"transport.path: {error}"
+
+
+def _energies(config: Config) -> Iterator[str]:
+    """A binding so strong or so weak that shell and solvent have no weights in float32 beside each
+    other; interdigitation, which depends on the structure, may add to it."""
+    model = config.transport
+    if isinstance(model, CoverageShell) and abs(model.affinity) > LARGEST_SPREAD:
+        yield (
+            f"transport.affinity = {model.affinity:g} kT: weights of shell and solvent underflow "
+            f"float32; at most {LARGEST_SPREAD:g} kT either way"
+        )
 
 
 def _loadings(config: Config) -> Iterator[str]:
