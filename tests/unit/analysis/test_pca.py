@@ -11,7 +11,7 @@ from morphion.errors import StoreError
 from morphion.philox import generator
 
 
-def _write_descriptors(path, g, diffusivity, converged=None):
+def _write_descriptors(path, g, diffusivity, converged=None, group=None):
     count = len(g)
     converged = np.ones(count, dtype=bool) if converged is None else converged
     data = xr.Dataset(
@@ -19,6 +19,7 @@ def _write_descriptors(path, g, diffusivity, converged=None):
             "g": (("structure", "r"), g),
             "diffusivity_star": ("structure", diffusivity),
             "converged": ("structure", converged),
+            "group": ("structure", np.arange(count) if group is None else group),
         },
         coords={"r": np.arange(g.shape[1])},
     )
@@ -78,13 +79,36 @@ def test_intervals_hold_the_value_and_shrink_with_the_number_of_structures(tmp_p
 def test_bootstrap_covariances_are_those_of_copied_resamples():
     g, diffusivity, *_ = _planted(50)
     config = inputs.config()
-    found = np.concatenate(list(_resampled_covariances(g, diffusivity, config)))
+    group = np.arange(50) // 2
+    found = np.concatenate(list(_resampled_covariances(g, diffusivity, group, config)))
     assert found.shape == (100, 40, 40)
     random = generator(config.seed, "bootstrap", "pca")
-    drawn = np.concatenate([random.integers(0, 50, (50, 50)) for _ in range(2)])
-    for covariance, rows in zip(found[::33], drawn[::33], strict=True):
+    drawn = np.concatenate([random.integers(25, size=(50, 24)) for _ in range(2)])
+    for covariance, groups in zip(found[::33], drawn[::33], strict=True):
+        rows = np.concatenate([np.flatnonzero(group == drawn) for drawn in groups])
         copied = np.column_stack([g, diffusivity])[rows]
         np.testing.assert_allclose(covariance, np.cov(copied.T, bias=True), atol=1e-12)
+
+
+def test_copies_within_a_group_make_no_limit_narrower(tmp_path):
+    g, diffusivity, *_ = _planted(30)
+    once = _pca(tmp_path, g, diffusivity)
+    copies = [np.repeat(values, 9, axis=0) for values in (g, diffusivity, np.arange(30))]
+    copied = _pca(tmp_path, *copies[:2], None, copies[2])
+    for name in ("explained_variance_ratio", "correlation"):
+        for limit in ("_low", "_high"):
+            first = slice(0, 2)  # of noise alone the others
+            np.testing.assert_allclose(
+                copied[name + limit].values[first], once[name + limit].values[first], rtol=1e-6
+            )
+
+
+def test_of_one_run_alone_components_have_no_limits(tmp_path):
+    g, diffusivity, *_ = _planted(30)
+    found = _pca(tmp_path, g, diffusivity, None, np.zeros(30, int))
+    assert np.isfinite(found.correlation.values[0])
+    assert np.isnan(found.correlation_low.values).all()
+    assert np.isnan(found.explained_variance_ratio_high.values).all()
 
 
 def test_structures_without_a_converged_label_are_left_out(tmp_path):

@@ -29,7 +29,8 @@ def test_bootstrap_interval_covers_the_truth_at_its_rate():
     rng, sigma, hits = np.random.default_rng(0), 0.05, 0
     for trial in range(200):
         label = rng.uniform(0.2, 1, 100)
-        found = score(label, label + sigma * rng.normal(size=100), resamples=200, seed=trial)
+        prediction = label + sigma * rng.normal(size=100)
+        found = score(label, prediction, np.arange(100), resamples=200, seed=trial)
         hits += found["mse_low"] <= sigma**2 <= found["mse_high"]
     # Percentile intervals of a mean of squares are a little narrow at 100 samples: 0.92 or so.
     assert 0.95 - 0.03 - 3 * np.sqrt(0.95 * 0.05 / 200) <= hits / 200 <= 1
@@ -40,7 +41,7 @@ def test_every_range_of_a_family_counts_as_much_as_another():
     prediction = np.array([0.1, 0.11, 0.12, 0.9, 0.5])
     label = prediction / np.array([1.01, 1.01, 1.01, 1.03, 1.05])
     family = np.array(["a", "a", "a", "a", "b"])
-    found = mape_evenly(label, prediction, family, bins=4, resamples=50)
+    found = mape_evenly(label, prediction, np.arange(5), family, bins=4, resamples=50)
     assert found["mape_even"] == pytest.approx(3.5)
     assert found["mape_even_low"] <= 3.5 <= found["mape_even_high"]
     assert mape(label, prediction) == pytest.approx((3 * 1 + 3 + 5) / 5)
@@ -50,8 +51,9 @@ def test_predictions_that_are_evenly_spread_count_alike():
     rng = np.random.default_rng(2)
     prediction = np.linspace(0.1, 1, 50)
     label = prediction * (1 + 0.05 * rng.normal(size=50))
-    even = mape_evenly(label, prediction, np.repeat("a", 50), bins=10, resamples=100, seed=3)
-    plain = score(label, prediction, resamples=100, seed=3)
+    each, family, drawn = np.arange(50), np.repeat("a", 50), {"resamples": 100, "seed": 3}
+    even = mape_evenly(label, prediction, each, family, bins=10, **drawn)
+    plain = score(label, prediction, each, **drawn)
     for limit in ("", "_low", "_high"):
         assert even[f"mape_even{limit}"] == pytest.approx(plain[f"mape{limit}"])
 
@@ -60,10 +62,25 @@ def test_bootstrap_is_reproducible_and_holds_the_estimate():
     rng = np.random.default_rng(1)
     label = rng.uniform(0.2, 1, 50)
     prediction = label + 0.05 * rng.normal(size=50)
-    found = score(label, prediction, resamples=300, seed=3)
-    assert found == score(label, prediction, resamples=300, seed=3)
+    found = score(label, prediction, np.arange(50), resamples=300, seed=3)
+    assert found == score(label, prediction, np.arange(50), resamples=300, seed=3)
     for name in ("mse", "mape", "pearson"):
         assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+
+
+def test_copies_within_a_group_make_no_limit_narrower():
+    rng = np.random.default_rng(1)
+    label = rng.uniform(0.2, 1, 12)
+    prediction = label + 0.05 * rng.normal(size=12)
+    once = score(label, prediction, np.arange(12), resamples=200)
+    copied = (np.repeat(values, 30) for values in (label, prediction, np.arange(12)))
+    assert score(*copied, resamples=200) == pytest.approx(once)
+
+
+def test_of_one_run_alone_there_is_a_score_without_limits():
+    found = score(LABEL, PREDICTION, np.zeros(3), resamples=20)
+    assert found["mape"] == pytest.approx(mape(LABEL, PREDICTION))
+    assert np.isnan([found["mape_low"], found["mse_high"], found["pearson_low"]]).all()
 
 
 def test_a_true_spread_covers_68_and_95_percent():
@@ -106,4 +123,4 @@ def test_a_perfect_network_scores_the_noise_floor():
 )
 def test_scores_of_nothing_or_of_impossible_labels_are_refused(label, prediction, message):
     with pytest.raises(SurrogateError, match=message):
-        score(label, prediction)
+        score(label, prediction, label)

@@ -71,7 +71,7 @@ def test_others_may_read_what_is_published(published):
 def test_the_card_has_the_errors_and_the_domain(published, table):
     card = (published / "README.md").read_text()
     test = table[table.split == "test"]
-    found = score(test.label.to_numpy(), test.prediction.to_numpy())
+    found = score(test.label.to_numpy(), test.prediction.to_numpy(), test.group.to_numpy())
     cell = f"{found['mape']:#.3g} [{found['mape_low']:#.3g}, {found['mape_high']:#.3g}]"
     assert f"| test | {len(test)} | {cell} |" in card
     assert "license: cc0-1.0" in card

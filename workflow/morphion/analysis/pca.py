@@ -8,6 +8,7 @@ import xarray as xr
 from sklearn.decomposition import PCA
 
 from morphion import provenance, store
+from morphion.bootstrap import interval, multiplicities
 from morphion.config import Config
 from morphion.config.load import block
 from morphion.errors import StoreError
@@ -33,8 +34,9 @@ def pca_store(descriptors: Path, config: Config, output: Path) -> None:
     ======  ==========================================================
 
     ``explained_variance_ratio`` and ``correlation`` (Pearson R with D*), both (component), carry
-    95 % bootstrap limits ``_low`` and ``_high``. A component's sign is arbitrary: PC1 gets the one
-    with R(PC1, D*) < 0, as in the paper; of the others the largest weight is positive.
+    95 % bootstrap limits ``_low`` and ``_high`` (:mod:`morphion.bootstrap`). A component's sign is
+    arbitrary: PC1 gets the one with R(PC1, D*) < 0, as in the paper; of the others the largest
+    weight is positive.
 
     Raises StoreError if fewer than three labels converged or all g(r) are equal.
     """
@@ -55,6 +57,8 @@ def pca_store(descriptors: Path, config: Config, output: Path) -> None:
     correlation = _correlations(scores, diffusivity)
     if correlation[0] > 0:
         weights[0], scores[:, 0], correlation[0] = -weights[0], -scores[:, 0], -correlation[0]
+    found = pca.explained_variance_ratio_, correlation
+    limits = _limits(found, g, diffusivity, data.group.values[used], weights, config)
     result = xr.Dataset(
         {
             "scores": (("structure", "component"), scores),
@@ -64,7 +68,7 @@ def pca_store(descriptors: Path, config: Config, output: Path) -> None:
             "correlation": ("component", correlation),
             "diffusivity_star": ("structure", diffusivity),
             "source": ("structure", used, {"description": "index in the descriptors store"}),
-            **_limits(g, diffusivity, weights, config),
+            **limits,
         },
         coords={"r": data.r, "component": np.arange(1, components + 1)},
     )
@@ -84,23 +88,33 @@ def _correlations(scores: np.ndarray, diffusivity: np.ndarray) -> np.ndarray:
     return np.divide(centred.T @ deviation, norm, out=np.full(len(norm), np.nan), where=norm > 0)
 
 
-def _limits(g: np.ndarray, diffusivity: np.ndarray, weights: np.ndarray, config: Config) -> dict:
-    """95 % bootstrap limits over structures; the components themselves are held fixed for R."""
+def _limits(
+    found: tuple[np.ndarray, np.ndarray],
+    g: np.ndarray,
+    diffusivity: np.ndarray,
+    group: np.ndarray,
+    weights: np.ndarray,
+    config: Config,
+) -> dict:
+    """95 % bootstrap limits, over groups of structures, of the variance ratios and correlations
+    that were found; the components themselves are held fixed for R."""
     draws = [
         _resampled(covariance, weights)
-        for covariance in _resampled_covariances(g, diffusivity, config)
+        for covariance in _resampled_covariances(g, diffusivity, group, config)
     ]
-    limits = {}
-    names = ("explained_variance_ratio", "correlation")
-    for name, values in zip(names, zip(*draws, strict=True), strict=True):
-        low, high = np.nanquantile(np.concatenate(values), (0.025, 0.975), axis=0)
+    limits, groups = {}, len(np.unique(group))
+    bounded = {"explained_variance_ratio": (0.0, 1.0), "correlation": (-1.0, 1.0)}
+    for (name, bounds), value, values in zip(
+        bounded.items(), found, zip(*draws, strict=True), strict=True
+    ):
+        low, high = interval(value, np.concatenate(values), groups, bounds)
         limits[f"{name}_low"] = ("component", low)
         limits[f"{name}_high"] = ("component", high)
     return limits
 
 
 def _resampled_covariances(
-    g: np.ndarray, diffusivity: np.ndarray, config: Config
+    g: np.ndarray, diffusivity: np.ndarray, group: np.ndarray, config: Config
 ) -> Iterator[np.ndarray]:
     """Covariances of (g, D*) in resamples, in blocks [resamples, features + 1, features + 1].
 
@@ -108,14 +122,13 @@ def _resampled_covariances(
     features of every structure: one matrix product instead of a copy of the data each.
     """
     random = generator(config.seed, "bootstrap", "pca")
-    count = len(g)
     features = np.column_stack([g - g.mean(axis=0), diffusivity - diffusivity.mean()])
     rows, columns = np.triu_indices(features.shape[1])
     products = features[:, rows] * features[:, columns]
     for start in range(0, config.analysis.bootstrap, _RESAMPLES):
         resamples = min(_RESAMPLES, config.analysis.bootstrap - start)
-        drawn = random.integers(0, count, (resamples, count))
-        times = np.stack([np.bincount(draw, minlength=count) for draw in drawn]) / count
+        drawn = multiplicities(group, resamples, random)
+        times = drawn / np.maximum(drawn.sum(axis=1, keepdims=True), 1)  # 0 of one group alone
         means, seconds = times @ features, times @ products
         covariance = np.empty((resamples, features.shape[1], features.shape[1]))
         covariance[:, rows, columns] = covariance[:, columns, rows] = seconds

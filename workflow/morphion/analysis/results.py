@@ -15,7 +15,7 @@ from morphion.progress import log
 from morphion.provenance import git_commit
 
 _NEEDS_GPU = "needs a GPU"
-_SCORED = ("structures", *METRICS)
+_SCORED = ("structures", "groups", *METRICS)
 
 
 def results_page(
@@ -84,7 +84,8 @@ def _head(config: Config, networks: pd.DataFrame, speed: pd.DataFrame, output: P
         "",
         f"Run seed {config.seed}; {first.get('validation', 0)} structures to validate, "
         f"{first.get('test', 0)} to test; {labels}. In brackets: 95 % bootstrap intervals over "
-        "structures. MSE is in D*², D* = D / (largest D of the first data set).",
+        "independent structures, as one of which a run of an annealing counts. MSE is in D*², "
+        "D* = D / (largest D of the first data set).",
     ]
     return lines
 
@@ -288,7 +289,7 @@ def _out_of_distribution(table1: Path, table2: Path | None) -> list[str]:
             [f"{100 * row.volume_fraction:g} % loading", *_scores(row), "", "", ""]
             for _, row in loadings.iterrows()
         ]
-    head = ["structures", "scored", "MSE", "MAPE, %", "R", "MAPE in the paper, %"]
+    head = ["structures", "scored", "independent", "MSE", "MAPE, %", "R", "MAPE in the paper, %"]
     head += ["MAPE evenly in D*, %", *(f"MAPE of {family}, %" for family in FAMILY.values())]
     return [
         "## Out of distribution",
@@ -322,6 +323,7 @@ def _scores(row: pd.Series) -> list[str]:
     reported = row.get("paper_mape")
     return [
         str(int(row.structures)),
+        str(int(row.groups)),
         *metrics,
         _interval(row, "pearson", digits=5),
         "" if pd.isna(reported) else f"{reported:.3g}",
@@ -352,7 +354,7 @@ def _interval(row: pd.Series, name: str, digits: int = 3) -> str:
     if pd.isna(row[name]):
         return ""
     value, low, high = (f"{row[f'{name}{limit}']:.{digits}g}" for limit in ("", "_low", "_high"))
-    return f"{value} [{low}, {high}]"
+    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{low}, {high}]"
 
 
 def _batched(seconds: float, batch: int) -> str:

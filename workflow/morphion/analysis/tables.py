@@ -1,7 +1,8 @@
 """Tables of the report: accuracies with 95 % bootstrap intervals beside the paper's numbers.
 
-Every table is a CSV file. ``structures`` counts what was scored, ``unconverged`` what was left
-out; MSE is in D*^2, MAPE in percent, ``pearson`` is R; ``_low`` and ``_high`` are the limits.
+Every table is a CSV file. ``structures`` counts what was scored, ``groups`` the independent ones
+among them (an annealing run counts once) and ``unconverged`` what was left out; MSE is in D*^2,
+MAPE in percent, ``pearson`` is R; ``_low`` and ``_high`` are the limits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -198,12 +199,14 @@ def _splits(path: Path, config: Config) -> list[dict]:
 def _accuracy(table: pd.DataFrame, config: Config) -> dict:
     """Scores of the usable rows; NaN where fewer than two are left, as small runs can have it."""
     rows = scored(table)
-    counts = {"structures": len(rows), "unconverged": len(table) - len(rows)}
+    groups = int(rows.group.nunique())
+    counts = {"structures": len(rows), "groups": groups, "unconverged": len(table) - len(rows)}
     if len(rows) < 2:
         return counts | dict.fromkeys((*METRICS, *DOUBTS), np.nan)
     scores = score(
         rows.label.to_numpy(),
         rows.prediction.to_numpy(),
+        rows.group.to_numpy(),
         resamples=config.analysis.bootstrap,
         seed=config.seed,
     )
@@ -221,6 +224,7 @@ def _annealed_accuracy(table: pd.DataFrame, config: Config) -> dict:
         scores |= mape_evenly(
             rows.label.to_numpy(),
             rows.prediction.to_numpy(),
+            rows.group.to_numpy(),
             rows.family.to_numpy(),
             bins=config.anneal.selection_bins,
             resamples=config.analysis.bootstrap,

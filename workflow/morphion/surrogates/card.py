@@ -83,7 +83,7 @@ def _errors(predictions: pd.DataFrame) -> Iterable[str]:
     test = sets["test"]
     families = {f"test, {name}": rows for name, rows in test.groupby("family")}
     yield "## Errors"
-    yield "Against the labels; in brackets 95 % bootstrap intervals over structures."
+    yield "Against the labels; in brackets 95 % bootstrap intervals over independent structures."
     yield _table(
         ("set", "structures", *(head for head, _ in _MEASURES.values()), *_COVERED.values()),
         [(name, len(rows), *_scores(rows)) for name, rows in (sets | families).items()],
@@ -98,7 +98,7 @@ def _errors(predictions: pd.DataFrame) -> Iterable[str]:
 
 
 def _scores(rows: pd.DataFrame) -> Iterable[str]:
-    found = score(rows.label.to_numpy(), rows.prediction.to_numpy())
+    found = score(*(rows[name].to_numpy() for name in ("label", "prediction", "group")))
     for name, (_, digits) in _MEASURES.items():
         value, low, high = (
             format(found[key], digits) for key in (name, f"{name}_low", f"{name}_high")

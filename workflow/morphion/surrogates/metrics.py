@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from morphion.bootstrap import interval, multiplicities
 from morphion.errors import SurrogateError
 from morphion.philox import generator
 
@@ -24,8 +25,9 @@ def mape(label: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def pearson(label: np.ndarray, prediction: np.ndarray) -> float:
-    """Pearson's R; NaN if either array is constant or has fewer than two entries."""
-    if len(label) < 2:
+    """Pearson's R; NaN if either array is constant or there are fewer than three different labels:
+    any two lie on a line."""
+    if len(np.unique(label)) < 3:
         return float("nan")
     x, y = label - np.mean(label), prediction - np.mean(prediction)
     norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
@@ -33,29 +35,37 @@ def pearson(label: np.ndarray, prediction: np.ndarray) -> float:
 
 
 MEASURES: dict[str, Measure] = {"mse": mse, "mape": mape, "pearson": pearson}
+_BOUNDS = {"pearson": (-1.0, 1.0)}  # of what is not bounded by 0 alone
 
 
 def score(
-    label: np.ndarray, prediction: np.ndarray, *, resamples: int = 1000, seed: int = 0
+    label: np.ndarray,
+    prediction: np.ndarray,
+    group: np.ndarray,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, float]:
-    """MSE, MAPE (%) and Pearson R with 95 % bootstrap intervals over structures.
+    """MSE, MAPE (%) and Pearson R with 95 % bootstrap intervals over groups.
 
-    ``label`` and ``prediction`` [S] are D*. Keys: ``mse``, ``mse_low``, ``mse_high`` and likewise
-    ``mape`` and ``pearson``. The intervals are percentiles of ``resamples`` resamples drawn from
-    ``seed``. Raises SurrogateError if the arrays differ in length, are empty or hold a label that
-    is not positive.
+    ``label`` and ``prediction`` [S] are D*; structures of one ``group`` [S] are not independent
+    of each other. Keys: ``mse``, ``mse_low``, ``mse_high`` and likewise ``mape`` and ``pearson``.
+    The intervals come of ``resamples`` resamples drawn from ``seed``
+    (:mod:`morphion.bootstrap`). Raises SurrogateError if the arrays differ in length, are empty
+    or hold a label that is not positive.
     """
     label, prediction = _checked(label, prediction)
     of_rows = {
         name: lambda rows, measure=measure: measure(label[rows], prediction[rows])
         for name, measure in MEASURES.items()
     }
-    return _with_intervals(of_rows, len(label), resamples, seed)
+    return _with_intervals(of_rows, group, resamples, seed)
 
 
 def mape_evenly(
     label: np.ndarray,
     prediction: np.ndarray,
+    group: np.ndarray,
     family: np.ndarray,
     *,
     bins: int,
@@ -78,25 +88,25 @@ def mape_evenly(
         weight[rows] = 1 / (count[place] * np.count_nonzero(count))
     error = 100 * np.abs((prediction - label) / label)
     of_rows = {"mape_even": lambda rows: float(np.average(error[rows], weights=weight[rows]))}
-    return _with_intervals(of_rows, len(label), resamples, seed)
+    return _with_intervals(of_rows, group, resamples, seed)
 
 
 def _with_intervals(
-    measures: dict[str, Callable[[np.ndarray], float]], count: int, resamples: int, seed: int
+    measures: dict[str, Callable[[np.ndarray], float]],
+    group: np.ndarray,
+    resamples: int,
+    seed: int,
 ) -> dict[str, float]:
-    """Measures of rows with their 95 % intervals over resamples of all ``count`` rows."""
-    draws = generator(seed, "bootstrap").integers(count, size=(resamples, count))
+    """Measures of all rows with their 95 % intervals over resamples of the groups they are of."""
+    every, groups = np.arange(len(group)), len(np.unique(group))
+    times = multiplicities(group, resamples, generator(seed, "bootstrap"))
+    draws = [np.repeat(every, each) for each in times] if groups > 1 else []
     found: dict[str, float] = {}
     for name, measure in measures.items():
+        value = measure(every)
         resampled = np.array([measure(rows) for rows in draws])
-        # A resample of one structure alone has no R.
-        resampled = resampled[np.isfinite(resampled)]
-        low, high = np.percentile(resampled, (2.5, 97.5)) if len(resampled) else (np.nan, np.nan)
-        found |= {
-            name: measure(np.arange(count)),
-            f"{name}_low": float(low),
-            f"{name}_high": float(high),
-        }
+        low, high = interval(value, resampled, groups, _BOUNDS.get(name, (0.0, np.inf)))
+        found |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
     return found
 
 
