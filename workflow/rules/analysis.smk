@@ -53,7 +53,7 @@ for table_name, table in TABLES.items():
             ),
         log:
             PATHS.log("table", table_name),
-        # What is timed belongs on the machine that a user's jobs run on.
+        # What is timed or solved belongs on the machine that a user's jobs run on.
         localrule: table.threads == 1
         conda:
             ENVIRONMENT

@@ -13,6 +13,7 @@ from morphion.analysis import (
     annealing,
     calibration,
     components,
+    extremes,
     overview,
     parity,
     snapshots,
@@ -78,7 +79,7 @@ def test_figure8(run, output):
 
 def test_figure9(run, output, monkeypatch):
     monkeypatch.setattr(snapshots, "_PIXELS", 300)
-    snapshots.figure9(run.last, run.config, output)
+    snapshots.figure9(run.last, run.extremes, run.config, output)
     assert_drawn(output)
 
 
@@ -136,7 +137,7 @@ def test_unlabelled_data_is_refused(run, output, tmp_path):
     with pytest.raises(StoreError, match="no converged label"):
         overview.structures_figure(tmp_path / "none.zarr", output)
     with pytest.raises(StoreError, match="no converged label"):
-        snapshots.figure9(tmp_path / "none.zarr", run.config, output)
+        extremes.extremes_table(tmp_path / "none.zarr", run.config, output)
     table = pd.read_csv(run.first_predictions).assign(converged=False)
     table.to_csv(tmp_path / "none.csv", index=False)
     with pytest.raises(MorphionError, match="no structure with a converged label"):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import morphion.verdict.measure as measure_module
+import morphion.verdict.solutions as solutions_module
 from morphion import store
 from morphion.config import Config, parse_config
 from morphion.errors import StoreError, VerdictError
@@ -14,7 +14,7 @@ from morphion.labels import label_shard
 from morphion.structures.generate import generate_shard
 from morphion.transport import rasterise
 from morphion.verdict import measure_shard, read_measured
-from morphion.verdict.measure import COLUMNS
+from morphion.verdict.measure import COLUMNS, _compared
 
 
 def configured(verdict=None, **labels) -> Config:
@@ -87,7 +87,7 @@ def test_a_killed_job_continues_to_the_uninterrupted_table(shard, tmp_path, monk
             raise KeyboardInterrupt
         return solve(*arguments, **options)
 
-    monkeypatch.setattr(measure_module, "solve", killed_at_the_third)
+    monkeypatch.setattr(solutions_module, "solve", killed_at_the_third)
     output = tmp_path / "killed.csv"
     with pytest.raises(KeyboardInterrupt):
         measure_shard(configured(), "round0", *shard, output)
@@ -111,7 +111,7 @@ def test_a_job_killed_while_it_writes_solves_nothing_again(shard, tmp_path, monk
         patch.setattr(pd.DataFrame, "to_csv", killed)
         with pytest.raises(KeyboardInterrupt):
             measure_shard(configured(), "round0", *shard, output)
-    monkeypatch.setattr(measure_module, "solve", lambda *rest, **_: calls.append(rest))
+    monkeypatch.setattr(solutions_module, "solve", lambda *rest, **_: calls.append(rest))
     measure_shard(configured(), "round0", *shard, output)
     assert output.exists()
     assert not calls
@@ -177,7 +177,7 @@ def test_a_lattice_that_does_not_conduct_agrees_with_an_exact_zero():
             "exact": [0.0, 0.02, np.nan],
         }
     )
-    compared = measure_module._compared(table)
+    compared = _compared(table)
     np.testing.assert_array_equal(compared.z, [0.0, -np.inf, np.nan])
     np.testing.assert_array_equal(compared.deviation, [0.0, -1.0, np.nan])
 

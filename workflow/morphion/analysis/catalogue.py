@@ -28,8 +28,8 @@ class Artifact:
     ``function`` is ``module:name`` below ``morphion.analysis``; it is called with ``inputs``, with
     the configuration if ``configured``, and with ``output``. An input is a path, or a list or
     mapping of paths, or a value that is no path (``values``). ``threads`` are for what is timed,
-    which should not share its machine. ``depends`` is what the content follows from in the
-    configuration, beside the block ``analysis`` and the values.
+    which should not share its machine, or takes long. ``depends`` is what the content follows from
+    in the configuration, beside the block ``analysis`` and the values.
     """
 
     title: str
@@ -77,11 +77,20 @@ def tables(config: Config) -> dict[str, Artifact]:
                 "loadings": where.table("table2") if loadings else None,
                 "retrained": where.table("splits"),
                 "driver": config.surrogates.driver,
-                "dataset": where.dataset(round_set(plan.last_round)),
+                "extremes": where.table("extremes"),
                 "pca": where.analysis("pca"),
                 "speed": where.table("speed"),
             },
             values=("driver",),
+        ),
+        "extremes": Artifact(
+            "Largest and smallest diffusivities, solved exactly",
+            "Structures",
+            "extremes:extremes_table",
+            {"dataset": where.dataset(round_set(plan.last_round))},
+            configured=True,
+            threads=_ALL_CORES,
+            depends=config.verdict.relative_residual,
         ),
         "table1": Artifact(
             "Table 1: annealed structures, before and after retraining",
@@ -250,7 +259,7 @@ def _figures_of_the_paper(config: Config) -> dict[str, Artifact]:
             "Figure 9: structures of highest and lowest diffusivity",
             "Structures",
             "snapshots:figure9",
-            {"dataset": data},
+            {"dataset": data, "extremes": where.table("extremes")},
             configured=True,
         ),
         "figure10": Artifact(

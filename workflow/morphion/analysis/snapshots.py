@@ -1,4 +1,4 @@
-"""Pictures of the structures with the largest and the smallest labelled diffusivity (figure 9)."""
+"""Pictures of the structures with the largest and the smallest diffusivity (figure 9)."""
 
 import itertools
 from pathlib import Path
@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 
 from morphion import store
 from morphion.analysis import style
+from morphion.analysis.extremes import LARGEST, SMALLEST, read_extremes
 from morphion.analysis.render import Camera, Scene, render
 from morphion.config import Config
-from morphion.errors import StoreError
 from morphion.structures.descriptors import clusters, percolates
 from morphion.structures.geometry import separations, wrap
 
@@ -24,30 +24,24 @@ _SINGLE = "#c9ccd1"
 _BOX = "#3a3f47"
 
 
-def figure9(dataset: Path, config: Config, output: Path) -> None:
-    """Draw the structures of maximum and minimum converged label, one colour to a cluster."""
-    names = ("positions", "diffusivity", "stderr", "converged", "family", "round")
-    data = store.load(dataset, kind="dataset", names=names)
-    usable = np.flatnonzero(data.converged.values)
-    if len(usable) == 0:
-        raise StoreError(f"{dataset}: no converged label to choose structures by")
-    diffusivity = data.diffusivity.values[usable]
+def figure9(dataset: Path, extremes: Path, config: Config, output: Path) -> None:
+    """Draw the structures of maximum and minimum diffusivity, one colour to a cluster.
+
+    ``extremes``: the table of those solved exactly (``extremes_table``).
+    """
+    data = store.load(dataset, kind="dataset", names=("positions",))
     reference = data.attrs["reference_diffusivity"]
     box_length, diameter = data.attrs["box_length"], data.attrs["diameter"]
     cutoff = config.analysis.cluster_distance
-    extremes = (
-        ("maximum", usable[diffusivity.argmax()]),
-        ("minimum", usable[diffusivity.argmin()]),
-    )
+    shown = (("maximum", LARGEST), ("minimum", SMALLEST))
     with style.figure(output, 1, 2, 9.0, 5.0) as (_, axes):
-        for panel, letter, (name, i) in zip(axes[0], "ab", extremes, strict=True):
-            positions = data.positions.values[i]
+        for panel, letter, (name, extreme) in zip(axes[0], "ab", shown, strict=True):
+            found = read_extremes(extremes, extreme)
+            positions = data.positions.values[found.structure]
             panel.imshow(picture(positions, box_length, diameter, cutoff, _PIXELS))
             panel.set_axis_off()
-            star, stderr = (float(data[v][i]) / reference for v in ("diffusivity", "stderr"))
-            doubt = rf" $\pm$ {stderr:.3f}" if stderr > 0 else ""
-            style.letter(panel, letter, f"{name}: $D$* = {star:.3f}{doubt}")
-            origin = f"{style.family_of(data.family.values[i])[1]}, round {int(data['round'][i])}"
+            style.letter(panel, letter, f"{name}: $D$* = {found.exact / reference:.3f}")
+            origin = f"{style.family_of(found.family)[1]}, round {found['round']}"
             text = f"{origin}; {_connections(positions, box_length, cutoff)}"
             panel.text(
                 0.5, -0.02, text, transform=panel.transAxes, ha="center", va="top", fontsize=8

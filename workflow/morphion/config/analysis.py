@@ -19,4 +19,10 @@ class Analysis(Block):
         le=0.5,
         description="share of structures in the extremes of figure 10d",
     )
+    extremes: int = Field(
+        4,
+        ge=1,
+        description="structures solved exactly of those with the largest labels in the first data "
+        "set, in all rounds, and of those with the smallest: the largest noisy label is too large",
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples behind each confidence interval")

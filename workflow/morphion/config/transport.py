@@ -16,7 +16,7 @@ class CoverageShell(Block):
         0.78, gt=0.5, description="outer radius r_s of the ligand shell, sigma"
     )
     shell_width: float = Field(0.05, gt=0, description="width w of the shell's edge, sigma")
-    solvent_diffusivity: float = Field(1.0, gt=0, description="D in the solvent; the unit of D")
+    solvent_diffusivity: float = Field(1.0, gt=0, description="D in the solvent; 1: the unit of D")
     shell_diffusivity: float = Field(0.3, gt=0, description="D inside one ligand layer")
     affinity: float = Field(8.0, description="eps, binding of a cation to one layer, kT")
     interdigitation_friction: float = Field(

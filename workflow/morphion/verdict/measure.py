@@ -1,5 +1,6 @@
 """Drawn labels of a shard beside the exact solution of the same lattice."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,16 +11,14 @@ import xarray as xr
 from morphion import store
 from morphion.config import Config
 from morphion.config.load import block
-from morphion.errors import StoreError, VerdictError, muted
-from morphion.exact import solve
+from morphion.errors import StoreError, VerdictError
 from morphion.files import atomic_file
-from morphion.kmc.palette import quantised
 from morphion.labels.draw import draw
 from morphion.labels.shard import structures_digest
-from morphion.progress import Reporter, log, progress
+from morphion.progress import log
 from morphion.store.checksum import checksum
-from morphion.transport import Lattice, rasterise
 from morphion.verdict.scores import normal_scores
+from morphion.verdict.solutions import judged_lattice, solve_each
 
 COLUMNS = (
     "row",  # of the shard
@@ -66,7 +65,20 @@ def measure_shard(config: Config, set_: str, structures: Path, labels: Path, out
     _require_plain(label, rows, labels)
     table = _listed(label, rows)
     partial = _partial(config, label, output)
-    solutions = _solve(config, set_, shard, label, rows[table.converged.to_numpy()], partial)
+    lattices = {
+        int(row): functools.partial(
+            judged_lattice,
+            shard.positions.values[row],
+            shard.attrs["box_length"],
+            shard.attrs["diameter"],
+            config.transport,
+            int(label.lattice.values[row]),
+            str(label.method.values[row]),
+        )
+        for row in rows[table.converged.to_numpy()]
+    }
+    residual = config.verdict.relative_residual
+    solutions = solve_each(f"verdict {set_}", lattices, residual, partial)
     for name in ("exact", "residual", "solved", "seconds"):
         table[name] = [solutions[row][name].item() if row in solutions else None for row in rows]
     table = _compared(table)
@@ -135,60 +147,6 @@ def _partial(config: Config, label: xr.Dataset, output: Path) -> store.Partial:
     identity = [checksum(label.diffusivity.values), label.attrs["structures_digest"]]
     identity += [block(config.transport), config.verdict.relative_residual]
     return store.Partial(output, identity)
-
-
-def _solve(
-    config: Config,
-    set_: str,
-    shard: xr.Dataset,
-    label: xr.Dataset,
-    rows: np.ndarray,
-    partial: store.Partial,
-) -> dict[int, dict[str, np.ndarray]]:
-    """Exact solution of each of these rows; those of an earlier, killed job are taken over."""
-    found = {int(row): partial.load(f"{row:06d}") for row in rows}
-    done = sum(entry is not None for entry in found.values())
-    if done:
-        log(f"verdict {set_}: continues after {done} of {len(rows)} structures")
-    with progress(f"verdict {set_}", len(rows), "structures", done=done) as report:
-        for row, entry in found.items():
-            if entry is None:
-                found[row] = _solution(config, shard, label, row, report)
-                partial.save(f"{row:06d}", found[row])
-                report.advance()
-    return found
-
-
-def _solution(
-    config: Config, shard: xr.Dataset, label: xr.Dataset, row: int, report: Reporter
-) -> dict[str, np.ndarray]:
-    solution = solve(
-        _judged_lattice(config, shard, label, row),
-        relative_residual=config.verdict.relative_residual,
-        report=lambda axis, iteration, residual: report.advance(
-            0, note=f"(axis {'xyz'[axis]}, iteration {iteration}, residual {residual:.1e})"
-        ),
-    )
-    entry = {
-        "exact": solution.diffusivity,
-        "residual": solution.relative_residual.max(),
-        "solved": solution.converged,
-        "seconds": solution.seconds,
-    }
-    return {name: np.asarray(value) for name, value in entry.items()}
-
-
-def _judged_lattice(config: Config, shard: xr.Dataset, label: xr.Dataset, row: int) -> Lattice:
-    """The lattice that a label stands for: walkers see the quantised one."""
-    with muted():  # the label's own log has what there is to say about the lattice
-        lattice = rasterise(
-            shard.positions.values[row],
-            shard.attrs["box_length"],
-            shard.attrs["diameter"],
-            config.transport,
-            int(label.lattice.values[row]),
-        )
-    return quantised(lattice) if label.method.values[row] == "kmc" else lattice
 
 
 def _compared(table: pd.DataFrame) -> pd.DataFrame:
