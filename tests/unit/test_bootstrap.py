@@ -53,6 +53,14 @@ def test_limits_stay_within_what_a_quantity_can_be():
     )
 
 
+def test_limits_are_around_the_value_even_where_no_resample_is():
+    low, high = interval(0.99, np.array([0.3, 0.4, 0.5]), 2, (-1.0, 1.0))
+    assert (low, high) == (-1, 0.99)
+    low, high = interval(0.1, np.array([0.3, 0.4, 0.5]), 40)
+    assert low == 0.1
+    assert high > 0.5
+
+
 def test_nothing_is_claimed_of_one_group_or_of_resamples_without_a_value():
     assert np.isnan(interval(1.0, np.ones(9), 1)).all()
     resampled = np.array([[np.nan, 1.0], [np.nan, 2.0], [np.nan, np.nan]])

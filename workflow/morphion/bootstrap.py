@@ -35,7 +35,8 @@ def interval(
 
     Percentiles, as much farther from the value as Student's t with ``groups`` - 1 degrees of
     freedom is wider than the normal distribution, but within ``bounds`` that the quantity cannot
-    leave. NaN in resamples do not count; NaN where nothing is left, or of one group alone.
+    leave, and around the value: a correlation over all groups may be beyond that within each. NaN
+    in resamples do not count; NaN where nothing is left, or of one group alone.
     """
     value = np.asarray(value, dtype=np.float64)
     resampled = np.asarray(resampled, dtype=np.float64)
@@ -44,6 +45,8 @@ def interval(
     if groups < 2 or not known.any():
         return limits[0], limits[1]
     percentiles = np.nanquantile(resampled[..., known], (1 - _UPPER, _UPPER), axis=0)
-    centre, wider = value[known], stdtrit(groups - 1, _UPPER) / ndtri(_UPPER)
-    limits[:, known] = np.clip(centre + wider * (percentiles - centre), *bounds)
+    wider = stdtrit(groups - 1, _UPPER) / ndtri(_UPPER)
+    below, above = wider * (percentiles - value[known])
+    reach = np.stack([np.minimum(below, 0), np.maximum(above, 0)])
+    limits[:, known] = np.clip(value[known] + reach, *bounds)
     return limits[0], limits[1]
