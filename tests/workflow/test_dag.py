@@ -2,11 +2,14 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from morphion import store
 from morphion.config import dump_config, load_config
 from morphion.gpu.present import gpu_is_present
 from morphion.plan import planned_here
@@ -71,6 +74,56 @@ def test_a_job_on_a_node_with_a_gpu_goes_by_the_plan_of_the_run(
     result = snakemake(tmp_path, path, *job)
     assert result.returncode == 0, result.stderr
     assert jobs(result.stderr + result.stdout) == {"table_left_out": 1, "total": 1}
+
+
+def test_a_job_belongs_to_the_run_that_planned_it_whatever_the_file_says_by_then(
+    snakemake, tmp_path, tiny, monkeypatch
+):
+    planned = tmp_path / "results/tiny/config.yaml"
+    dump_config(load_config(tiny()), planned)
+    edited = tiny(output="results/next", seed=5)
+    job = ("--mode", "remote", "--target-jobs", "structures:set=round0,shard=0000", "--nolock")
+    job += ("--allowed-rules", "structures", "--cores", "1")
+    monkeypatch.setenv("MORPHION_RUN", "results/tiny/config.yaml")
+    result = snakemake(tmp_path, edited, *job)
+    assert result.returncode == 0, result.stderr
+    made = store.load(tmp_path / "results/tiny/structures/round0/shard-0000.zarr", kind=None)
+    assert made.attrs["provenance"]["seed"] == load_config(planned).seed != 5
+    assert not (tmp_path / "results/next").exists()
+
+
+def test_a_run_says_to_its_jobs_where_its_configuration_is(tmp_path, tiny):
+    (tmp_path / "Snakefile").write_text(
+        f'include: "{CONFIGS.parent}/workflow/rules/common.smk"\n'
+        'rule all:\n    default_target: True\n    shell: "echo $MORPHION_RUN > told"\n'
+    )
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(tiny())]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "told").read_text().strip() == "results/tiny/config.yaml"
+
+
+def test_a_configuration_is_not_overwritten_by_its_run(snakemake, tmp_path, tiny):
+    (tmp_path / "results/tiny").mkdir(parents=True)
+    mine = tmp_path / "results/tiny/config.yaml"
+    mine.write_text("# my notes\n" + tiny().read_text())
+    before = mine.read_bytes()
+    target = ("--cores", "1", "results/tiny/structures/round0/shard-0000.zarr")
+    result = snakemake(tmp_path, mine, *target)
+    assert result.returncode != 0
+    assert "results/tiny/config.yaml: a run writes its configuration there" in result.stderr
+    assert mine.read_bytes() == before
+    dump_config(load_config(tiny()), mine)  # as a run leaves it, which may go on with it
+    assert snakemake(tmp_path, mine, *target).returncode == 0
+    assert snakemake(tmp_path, mine, *target, "--config", "seed=9").returncode != 0
+
+
+def test_an_output_that_is_a_file_is_refused(snakemake, tmp_path, tiny):
+    (tmp_path / "file").touch()
+    for output in ("file", "file/results"):
+        result = snakemake(tmp_path, tiny(output=output), "--dry-run")
+        assert result.returncode != 0
+        message = f"output = {output}: file is a file, where a folder is to be written"
+        assert message in result.stdout + result.stderr
 
 
 def test_each_further_round_adds_its_own_jobs(snakemake, tmp_path, tiny):

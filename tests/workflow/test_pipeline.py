@@ -1,6 +1,7 @@
 """The whole pipeline runs to its report, once; a second call finds nothing to do."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -46,14 +47,45 @@ def test_a_second_call_does_nothing(finished, snakemake):
     assert "Nothing to be done" in again.stderr + again.stdout
 
 
-def test_a_changed_block_reruns_what_depends_on_it_only(finished, snakemake, tmp_path):
-    changed = tmp_path / "changed.yaml"
-    text = TINY.read_text()
-    changed.write_text(text.replace("bootstrap: 100", "bootstrap: 101"))
+INTERVALS = {"pca", "table_1", "table_2", "table_networks", "table_out_of_distribution"}
+INTERVALS |= {"table_splits", "table_summary", "figure_5", "figure_10", "results"}
+
+
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [
+        ("bootstrap: 101", INTERVALS),
+        ("bootstrap: 100, extreme_fraction: 0.2", {"figure_10"}),
+        ("bootstrap: 100, extremes: 3", {"table_extremes", "table_summary", "figure_9"}),
+        ("bootstrap: 100, components: 5", {"pca", "figure_10", "table_summary"}),
+    ],
+)
+def test_a_changed_key_reruns_what_depends_on_it_only(finished, snakemake, tmp_path, key, rules):
+    changed, text = tmp_path / "changed.yaml", TINY.read_text()
+    assert text.count("bootstrap: 100") == 1
+    changed.write_text(text.replace("bootstrap: 100", key))
     again = snakemake(finished, changed, "--dry-run")
-    assert "descriptors" in again.stdout + again.stderr
-    assert "rule label:" not in again.stdout + again.stderr
-    assert "rule train:" not in again.stdout + again.stderr
+    found = set(re.findall(r"^(?:local)?rule (\w+):", again.stdout + again.stderr, re.M))
+    assert found == rules | {"all"}
+
+
+def test_selected_structures_are_dealt_anew_to_another_number_of_shards(
+    finished, snakemake, tmp_path, tiny
+):
+    pack(finished / "results/tiny/dataset/round0.zarr", tmp_path / "packed.zarr.zip")
+    content = yaml.safe_load(TINY.read_text())
+    surrogates = content["surrogates"] | {"driver": "rdf"}
+    shards = [f"results/tiny/structures/round1/shard-000{i}.zarr" for i in range(2)]
+
+    def in_shards_of(size):
+        structures = content["structures"] | {"shard_size": size}
+        return tiny(labelled="packed.zarr.zip", surrogates=surrogates, structures=structures)
+
+    made = snakemake(tmp_path, in_shards_of(3), "--cores", "2", *shards)
+    assert made.returncode == 0, made.stderr
+    # Fewer outputs, all of which are there: only their number tells that they hold too little.
+    again = snakemake(tmp_path, in_shards_of(6), "--dry-run", shards[0])
+    assert "rule select_round0:" in again.stdout + again.stderr
 
 
 def test_a_packed_data_set_is_held_against_labels_that_change(finished, snakemake, tmp_path, tiny):

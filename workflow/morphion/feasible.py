@@ -19,10 +19,17 @@ from morphion.transport.table import read_table
 def require_feasible(config: Config, source: str) -> None:
     """Raise ConfigError with every key that a stage of the run could not work with; ``source`` is
     what the message calls the configuration."""
-    checks = (_table, _energies, _loadings, _distances, _cutoffs, _cells, _counts)
+    checks = (_output, _table, _energies, _loadings, _distances, _cutoffs, _cells, _counts)
     wrong = [problem for check in checks for problem in check(config)]
     if wrong:
         raise ConfigError(f"{source}: " + "; ".join(wrong))
+
+
+def _output(config: Config) -> Iterator[str]:
+    """A file where folders are to be."""
+    for path in (config.output, *config.output.parents):
+        if path.exists() and not path.is_dir():
+            yield f"output = {config.output}: {path} is a file, where a folder is to be written"
 
 
 def _table(config: Config) -> Iterator[str]:

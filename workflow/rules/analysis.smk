@@ -11,7 +11,7 @@ rule descriptors:
     threads: 4
     params:
         config=PATHS.config(),
-        depends=depends_on("analysis"),
+        depends=digest([RUN.analysis.max_distance, RUN.analysis.cluster_distance]),
     shell:
         "morphion descriptors --config {params.config} --threads {threads}"
         " --dataset {input.dataset} {output} 2> {log}"
@@ -30,7 +30,7 @@ rule pca:
         ENVIRONMENT
     params:
         config=PATHS.config(),
-        depends=depends_on("analysis"),
+        depends=digest([RUN.seed, RUN.analysis.components, RUN.analysis.bootstrap]),
     shell:
         "morphion pca --config {params.config} --descriptors {input.descriptors} {output} 2> {log}"
 
@@ -61,7 +61,6 @@ for table_name, table in TABLES.items():
         params:
             config=PATHS.config(),
             name=table_name,
-            depends=depends_on("analysis"),
             settings=digest(table.settings),
         shell:
             "morphion table --config {params.config} --threads {threads}"
@@ -91,7 +90,6 @@ for figure_name, figure in FIGURES.items():
         params:
             config=PATHS.config(),
             name=figure_name,
-            depends=depends_on("analysis"),
             settings=digest(figure.settings),
         shell:
             "morphion figure --config {params.config} {params.name} {output.png} 2> {log}"

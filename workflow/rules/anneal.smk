@@ -45,7 +45,9 @@ for round_ in PLAN.rounds()[:-1]:
             ENVIRONMENT
         params:
             config=PATHS.config(),
-            depends=digest([RUN.seed, RUN.anneal.selecting()]),
+            depends=digest(
+                [RUN.seed, RUN.anneal.selecting(), shards_are(round_set(round_ + 1))]
+            ),
             round=round_,
             annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
         shell:
@@ -70,7 +72,7 @@ rule evaluation_sample:
         ENVIRONMENT
     params:
         config=PATHS.config(),
-        depends=digest([RUN.seed, RUN.anneal.evaluation_sample]),
+        depends=digest([RUN.seed, RUN.anneal.evaluation_sample, shards_are(EVALUATION)]),
         round=PLAN.last_round,
         annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
     shell:

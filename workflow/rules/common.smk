@@ -1,6 +1,6 @@
 from morphion.analysis.catalogue import figures, results, tables
 from morphion.config import dump_config, parse_config
-from morphion.config.load import block, load_config, trained
+from morphion.config.load import block, load_config, require_not_its_source, trained
 from morphion.errors import MorphionError
 from morphion.feasible import require_feasible
 from morphion.paths import EVALUATION, WALKED, Layout, loading_set, round_set
@@ -13,20 +13,26 @@ CONFIG_FILES = [
 ]
 CONFIG_NAMES = ", ".join(map(str, CONFIG_FILES))
 
+# Where jobs on other nodes, which inherit the environment, find the configuration of their run.
+PLANNED = "MORPHION_RUN"
+
 try:
-    RUN = parse_config(
-        config,
-        source=CONFIG_NAMES,
-        folder=Path.cwd(),
-        files=CONFIG_FILES,
-    )
+    if workflow.is_main_process or PLANNED not in os.environ:
+        RUN = parse_config(
+            config,
+            source=CONFIG_NAMES,
+            folder=Path.cwd(),
+            files=CONFIG_FILES,
+        )
     if workflow.is_main_process:
         RUN = planned_here(RUN)
         require_feasible(RUN, CONFIG_NAMES)
+        require_not_its_source(RUN, Layout(RUN.output).config(), CONFIG_FILES)
+        os.environ[PLANNED] = Layout(RUN.output).config()
     else:
-        # A job on another node, which may have a GPU where this one has none, or none: it must
-        # see the rules that it was planned by.
-        RUN = load_config(Layout(RUN.output).config())
+        # The node may have a GPU where the first one has none, or none, and the user may be at
+        # work on the next run's configuration: it must see the rules that it was planned by.
+        RUN = load_config(os.environ.get(PLANNED) or Layout(RUN.output).config())
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 
@@ -52,6 +58,11 @@ def annealed(round_):
 def shards_of(path, set_):
     """All shards of a set, of structures or of labels."""
     return [path(set_, shard) for shard in PLAN.shards(set_)]
+
+
+def shards_are(set_):
+    """How many shards a set has, which tells what is in each of them."""
+    return len(PLAN.shards(set_))
 
 
 def dataset_before(set_):

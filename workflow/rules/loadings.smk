@@ -18,7 +18,7 @@ for number, loading in enumerate(RUN.loadings, 1):
         params:
             config=PATHS.config(),
             loading=loading,
-            depends=depends_on("geometry"),
+            depends=digest([depends_on("geometry"), shards_are(loading_set(loading))]),
         shell:
             "morphion loadings --config {params.config} --dataset {input.dataset}"
             " --volume-fraction {params.loading} {output} 2> {log}"

@@ -16,6 +16,6 @@ if RUN.walked.structures:
             ENVIRONMENT
         params:
             config=PATHS.config(),
-            depends=digest([RUN.seed, RUN.walked.structures]),
+            depends=digest([RUN.seed, RUN.walked.structures, shards_are(WALKED)]),
         shell:
             "morphion walked --config {params.config} --dataset {input.dataset} {output} 2> {log}"

@@ -216,6 +216,9 @@ def test_outputs_are_named_by_what_they_are(morphion, by_hand, tmp_path):
     for arguments, message in (
         (("evaluate", model, "--model", tmp_path, "--dataset", tmp_path), r"named *.csv"),
         (("judge", by_hand, by_hand, "--config", model, "--set", "round0"), r"named *.json"),
+        (("table", "table1", by_hand, "--config", model), r"named *.csv"),
+        (("figure", "figure9", by_hand, "--config", model), r"named *.png"),
+        (("results", by_hand, "--config", model), r"named *.md"),
         (("export", by_hand, tmp_path / "x.foo"), "expected one of .gsd, .xyz, .vti"),
         (("export", by_hand, tmp_path / "x.gsd", "--lattice", 20), "are of fields"),
     ):

@@ -29,7 +29,7 @@ class Artifact:
     the configuration if ``configured``, and with ``output``. An input is a path, or a list or
     mapping of paths, or a value that is no path (``values``). ``threads`` are for what is timed,
     which should not share its machine, or takes long. ``depends`` is what the content follows from
-    in the configuration, beside the block ``analysis`` and the values.
+    in the configuration beside the values.
     """
 
     title: str
@@ -90,7 +90,7 @@ def tables(config: Config) -> dict[str, Artifact]:
             {"dataset": where.dataset(round_set(plan.last_round))},
             configured=True,
             threads=_ALL_CORES,
-            depends=config.verdict.relative_residual,
+            depends=[config.analysis.extremes, config.verdict.relative_residual],
         ),
         "table1": Artifact(
             "Table 1: annealed structures, before and after retraining",
@@ -98,6 +98,7 @@ def tables(config: Config) -> dict[str, Artifact]:
             "tables:table1",
             {"annealed": _annealed(config), "evaluation": _evaluation(config)},
             configured=True,
+            depends=[_resampled(config), config.anneal.selection_bins],
         ),
         "table2": Artifact(
             "Table 2: other loadings",
@@ -105,6 +106,7 @@ def tables(config: Config) -> dict[str, Artifact]:
             "tables:table2",
             {"loadings": loadings},
             configured=True,
+            depends=_resampled(config),
         ),
         **_accuracy_tables(config),
         **_cost_tables(config),
@@ -136,6 +138,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             "tables:networks_table",
             {"predictions": networks},
             configured=True,
+            depends=_resampled(config),
         ),
         "out_of_distribution": Artifact(
             "Every first network on structures unlike its data",
@@ -149,6 +152,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
                 "learned": networks,
             },
             configured=True,
+            depends=_resampled(config),
         ),
         "splits": Artifact(
             "Random split and split by annealing run",
@@ -156,6 +160,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             "tables:splits_table",
             final,
             configured=True,
+            depends=_resampled(config),
         ),
     }
     if config.walked.structures:
@@ -168,6 +173,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
                 "walked": {n: where.predictions(0, n, "random", WALKED) for n in networks},
             },
             configured=True,
+            depends=_resampled(config),
         )
     if _has_learning_curve(plan):
         found["learning_curve"] = Artifact(
@@ -176,6 +182,7 @@ def _accuracy_tables(config: Config) -> dict[str, Artifact]:
             "tables:learning_curve_table",
             {"predictions": {n: _tested(config, n) for n in plan.trainings()}},
             configured=True,
+            depends=_resampled(config),
         )
     return found
 
@@ -261,6 +268,7 @@ def _figures_of_the_paper(config: Config) -> dict[str, Artifact]:
             "snapshots:figure9",
             {"dataset": data, "extremes": where.table("extremes")},
             configured=True,
+            depends=config.analysis.cluster_distance,
         ),
         "figure10": Artifact(
             "Figure 10: principal components of g(r)",
@@ -268,6 +276,7 @@ def _figures_of_the_paper(config: Config) -> dict[str, Artifact]:
             "components:figure10",
             {"descriptors": where.analysis("descriptors"), "pca": where.analysis("pca")},
             configured=True,
+            depends=config.analysis.extreme_fraction,
         ),
     }
     if not loadings:
@@ -355,6 +364,11 @@ def find(artifacts: dict[str, Artifact], name: str) -> Artifact:
     if name not in artifacts:
         raise ConfigError(f"{name!r} is none of {', '.join(artifacts)}")
     return artifacts[name]
+
+
+def _resampled(config: Config) -> list[int]:
+    """What intervals follow from."""
+    return [config.seed, config.analysis.bootstrap]
 
 
 def _annealed(config: Config) -> list[str]:

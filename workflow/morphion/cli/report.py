@@ -46,7 +46,9 @@ def table(
     from morphion.analysis.catalogue import find, tables
     from morphion.analysis.page import write_page
     from morphion.config import load_config
+    from morphion.files import require_suffix
 
+    require_suffix(output, ".csv")
     run = load_config(config)
     artifact = find(tables(run), name)
     use_threads(threads, networks=artifact.threads > 1)  # timed
@@ -62,7 +64,9 @@ def figure(
     """A figure of the report, from the results of the run."""
     from morphion.analysis.catalogue import figures, find
     from morphion.config import load_config
+    from morphion.files import require_suffix
 
+    require_suffix(output, ".png")
     run = load_config(config)
     find(figures(run), name).make(run, output)
 
@@ -74,7 +78,9 @@ def results(
     """The comparison of networks as a page of Markdown, from the tables of the run."""
     from morphion.analysis.catalogue import results as results_of
     from morphion.config import load_config
+    from morphion.files import require_suffix
 
+    require_suffix(output, ".md")
     run = load_config(config)
     results_of(run).make(run, output)
 

@@ -28,6 +28,13 @@ class Block(BaseModel):
         return content
 
 
+def named(path: Any) -> Any:
+    """The path; raises ValueError if it is empty, which would mean the folder one is in."""
+    if path == "":
+        raise ValueError("is empty; name a folder")
+    return path
+
+
 def plain_path(path: Path) -> Path:
     """The path, if the shells that run rules leave it as it is; raises ValueError if not."""
     if shlex.quote(str(path)) != str(path):

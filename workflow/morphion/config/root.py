@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from morphion.config.analysis import Analysis
 from morphion.config.anneal import Anneal
-from morphion.config.base import Block, plain_path
+from morphion.config.base import Block, named, plain_path
 from morphion.config.currents import Currents
 from morphion.config.geometry import RSA_JAMMING, Geometry, Structures
 from morphion.config.labels import Labels, Walked
@@ -26,7 +26,7 @@ Split = tuple[
 class Config(Block):
     """Everything a run depends on. Defaults are the paper's values where it states them."""
 
-    output: Annotated[Path, AfterValidator(plain_path)] = Field(
+    output: Annotated[Path, BeforeValidator(named), AfterValidator(plain_path)] = Field(
         description="folder of all results of this run"
     )
     seed: int = Field(2021, ge=0, lt=2**63, description="run seed, the root of every random stream")
