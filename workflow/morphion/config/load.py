@@ -172,7 +172,7 @@ def _what_is_wrong(error: Mapping[str, Any], model: Any) -> str:
     if error["type"] == "union_tag_not_found":
         return f"{error['ctx']['discriminator']} is missing, which says what kind this is"
     found = f" (found {error['input']!r})" if not isinstance(error["input"], dict) else ""
-    return error["msg"] + found
+    return error["msg"].removeprefix("Value error, ") + found
 
 
 def _keys(schema: Any) -> set[str]:
