@@ -114,6 +114,10 @@ def test_a_configuration_is_not_overwritten_by_its_run(snakemake, tmp_path, tiny
     assert mine.read_bytes() == before
     dump_config(load_config(tiny()), mine)  # as a run leaves it, which may go on with it
     assert snakemake(tmp_path, mine, *target).returncode == 0
+    content = yaml.safe_load(mine.read_text())
+    del content["analysis"]["components"]  # as a version without that key left it
+    mine.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert snakemake(tmp_path, mine, *target).returncode == 0
     assert snakemake(tmp_path, mine, *target, "--config", "seed=9").returncode != 0
 
 

@@ -74,8 +74,11 @@ def test_the_extreme_is_that_of_the_solutions(dataset, tmp_path):
     table = pd.read_csv(tmp_path / "e.csv")
     for extreme, of, pick in (("largest", ALL, "idxmax"), ("smallest", ALL, "idxmin")):
         part = table[(table.extreme == extreme) & (table.of == of)].set_index("structure")
-        found = read_extremes(tmp_path / "e.csv", extreme, of)
-        assert found.structure == getattr(part.exact, pick)()
+        assert (
+            read_extremes(tmp_path / "e.csv", extreme, of).structure == getattr(part.exact, pick)()
+        )
+    largest = table[table.extreme == "largest"].set_index("structure").exact
+    assert read_extremes(tmp_path / "e.csv", "largest").structure == largest.idxmax()
 
 
 def test_exact_labels_are_their_own_solutions(dataset, tmp_path, monkeypatch):

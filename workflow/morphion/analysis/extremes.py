@@ -47,17 +47,22 @@ def extremes_table(dataset: Path, config: Config, output: Path) -> None:
     chosen = _chosen(data, config.analysis.extremes)
     if not chosen:
         raise StoreError(f"{dataset}: no converged label to choose structures by")
-    exact = _solved(data, dataset, {row for _, _, row in chosen}, config, output)
+    rows = sorted({row for _, _, row in chosen})
+    labels = [block(config.transport), block(config.labels), config.verdict.relative_residual]
+    partial = store.Partial(output, [*labels, rows, data.diffusivity.values[rows].tolist()])
+    exact = _solved(data, rows, config, partial)
     write_table([_described(data, *place, exact) for place in chosen], output)
+    partial.discard()
 
 
-def read_extremes(path: Path, extreme: str, of: str = ALL) -> pd.Series:
-    """The structure that is the largest or the smallest by its exact solution, as table row."""
+def read_extremes(path: Path, extreme: str, of: str | None = None) -> pd.Series:
+    """The structure that is the largest or the smallest by its exact solution, as table row;
+    ``of`` the first data set, or of all there are."""
     table = read_table(path, COLUMNS)
-    part = table[(table.extreme == extreme) & (table.of == of)].sort_values("exact")
+    part = table[(table.extreme == extreme) & ((table.of == of) | (of is None))]
     if part.empty:
-        raise StoreError(f"{path}: no row with extreme = {extreme} and of = {of}")
-    return part.iloc[-1 if extreme == LARGEST else 0]
+        raise StoreError(f"{path}: no row with extreme = {extreme} and of = {of or ALL}")
+    return part.sort_values("exact").iloc[-1 if extreme == LARGEST else 0]
 
 
 def _chosen(data: xr.Dataset, count: int) -> list[tuple[str, str, int]]:
@@ -74,7 +79,7 @@ def _chosen(data: xr.Dataset, count: int) -> list[tuple[str, str, int]]:
 
 
 def _solved(
-    data: xr.Dataset, dataset: Path, rows: set[int], config: Config, output: Path
+    data: xr.Dataset, rows: list[int], config: Config, partial: store.Partial
 ) -> dict[int, float]:
     """D of each structure by the exact solver."""
     if config.labels.method == "exact":
@@ -89,13 +94,9 @@ def _solved(
             config.labels.lattice,
             config.labels.method,
         )
-        for row in sorted(rows)
+        for row in rows
     }
-    residual = config.verdict.relative_residual
-    made = [str(dataset), block(config.transport), block(config.labels), residual]
-    partial = store.Partial(output, [*made, data.diffusivity.values[sorted(rows)].tolist()])
-    found = solve_each("extremes", lattices, residual, partial)
-    partial.discard()
+    found = solve_each("extremes", lattices, config.verdict.relative_residual, partial)
     return {row: float(solution["exact"]) for row, solution in found.items()}
 
 

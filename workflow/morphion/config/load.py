@@ -66,23 +66,23 @@ def _has(content: Any, key: str) -> bool:
 def dump_config(config: Config, path: Path | str) -> None:
     """Write a configuration with all its defaults as YAML."""
     with atomic_file(path) as scratch:
-        scratch.write_text(_as_yaml(config))
+        scratch.write_text(yaml.safe_dump(block(config), sort_keys=False))
 
 
 def require_not_its_source(config: Config, path: Path | str, files: Iterable[Path]) -> None:
     """Raise ConfigError if ``dump_config`` would change one of the files that a configuration was
-    read from."""
+    read from, but by keys that have come since a run wrote it."""
     path = Path(path)
     for file in files:
-        if file.resolve() == path.resolve() and file.read_text() != _as_yaml(config):
+        if file.resolve() != path.resolve():
+            continue
+        content = read_yaml(file)
+        by_a_run = yaml.safe_dump(content, sort_keys=False) == file.read_text()
+        if not by_a_run or load_config(file) != config:
             raise ConfigError(
                 f"{file}: a run writes its configuration there, with all defaults and what the "
                 f"command line changes; keep yours under another name or outside {path.parent}"
             )
-
-
-def _as_yaml(config: Config) -> str:
-    return yaml.safe_dump(block(config), sort_keys=False)
 
 
 def block(model: BaseModel) -> dict[str, Any]:
