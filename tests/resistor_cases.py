@@ -67,9 +67,9 @@ class Case:
 
 
 def deviations(found, expected):
-    """The largest of powers and of what they weigh, relative to a structure's mean diagonal; of the
+    """The largest of powers and of what they weigh, relative to a structure's largest power; of the
     sums of occupancies, and of what they weigh, relative to the largest of these."""
-    size = np.trace(expected.power, axis1=1, axis2=2) / 3
+    size = np.abs(expected.power).max(axis=(1, 2))
     # Where nothing is conducted nothing may be found.
     size = np.where(size > 0, size, 1e-30)
     sizes = (size, expected.occupancy, size, np.abs(expected.particles).max(axis=1))

@@ -100,7 +100,6 @@ def networks(training=TRAINING):
         ),
         "resistor": ResistorNetwork(
             kind="resistor",
-            solvent=True,  # clouds of few particles: some have no way through
             cutoff=2.2,
             near=1.6,
             radial=8,

@@ -1,5 +1,6 @@
 """Publishing files and folders by an atomic rename."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -69,6 +70,16 @@ def require_suffix(path: Path | str, suffix: str) -> None:
     """Refuse a file to write by another name: it may be one that was meant to be read."""
     if Path(path).suffix != suffix:
         raise MorphionError(f"{path}: a file named *{suffix} is written here; name the output so")
+
+
+def require_writable(path: Path | str) -> None:
+    """Refuse an output that nothing may be written to before hours of work on it, as far as the
+    file system tells; its folder is made. Raises MorphionError."""
+    path = Path(path)
+    with _told_by_name(path, path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "its folder may not be written to")
 
 
 def require_replaceable(path: Path | str, what: str, is_one: Callable[[Path], bool]) -> None:

@@ -85,7 +85,22 @@ def test_demo_configuration_keeps_the_papers_geometry():
             r"networks\.g.* near = 1\.85 is beyond cutoff = 1\.5",
         ),
         ({"surrogates": {"driver": "magic"}}, r"driver = 'magic' is none of"),
-        ({"transport": {"model": "tabel"}}, r"transport: .*'table'"),
+        (
+            {"transport": {"model": "tabel"}},
+            r"transport: there is no tabel; .* coverage-shell, table",
+        ),
+        (
+            {
+                "surrogates": {
+                    "networks": {"graph": {"kind": "graph", "training": {"max_epoch": 3}}}
+                }
+            },
+            r"surrogates\.networks\.graph\.training\.max_epoch: no such key; is max_epochs meant",
+        ),
+        (
+            {"surrogates": {"networks": {"g": {"kind": "graphs"}}}},
+            r"networks\.g: there is no graphs; expected one of paper, periodic, .* graph, trees",
+        ),
         ({"transport": {"model": "table", "path": "no.csv"}}, r"transport.path: no file .*no.csv"),
         (
             {"labels": {"lattice": 75, "control_variate": 75}},

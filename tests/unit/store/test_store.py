@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,7 @@ def test_a_missing_store_is_named(tmp_path):
         store.load(tmp_path / "nowhere.zarr", kind="labels")
 
 
-def test_finished_chunks_survive_and_a_changed_identity_discards_them(tmp_path):
+def test_finished_chunks_survive_and_a_changed_identity_sees_none_of_them(tmp_path):
     output = tmp_path / "labels.zarr"
     first = store.Partial(output, {"seed": 1})
     first.save("0", {"diffusivity": np.array(0.25)})
@@ -165,6 +166,51 @@ def test_finished_chunks_survive_and_a_changed_identity_discards_them(tmp_path):
     assert other.load("0") is None
     other.discard()
     assert not other.folder.exists()
+
+
+def test_work_of_another_identity_waits_for_its_own(tmp_path, capsys):
+    """As when a key is changed during a training of hours, and changed back."""
+    output = tmp_path / "labels.zarr"
+    for seed in (1, 2):
+        partial = store.Partial(output, {"seed": seed})
+        partial.save("0", {"seed": np.array(seed)})
+        (partial.folder / "events").mkdir()
+        (partial.folder / "events" / "log").write_text(str(seed))
+    assert "another configuration or input; kept as labels.zarr.partial-" in capsys.readouterr().err
+    for seed in (1, 2, 1):
+        partial = store.Partial(output, {"seed": seed})
+        assert partial.load("0")["seed"] == seed
+        assert (partial.folder / "events" / "log").read_text() == str(seed)
+        assert len(list(tmp_path.iterdir())) == 2  # and the work of the other
+    assert "goes on with what was kept as labels.zarr.partial-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_work_that_a_kill_left_in_two_places_is_put_together(tmp_path, moves, monkeypatch):
+    output = tmp_path / "labels.zarr"
+    partial = store.Partial(output, 1)
+    for key in "012":
+        partial.save(key, {"key": np.array(int(key))})
+    real, left = os.replace, moves
+
+    def dies(source, target):
+        nonlocal left
+        if "partial-" in str(target) or "partial-" in str(source):
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        store.Partial(output, 2)
+    left = moves
+    with suppress(KeyboardInterrupt):
+        store.Partial(output, 1)
+    monkeypatch.undo()
+    partial = store.Partial(output, 1)
+    assert [int(partial.load(key)["key"]) for key in "012"] == [0, 1, 2]
+    assert os.listdir(tmp_path) == [partial.folder.name]
 
 
 def test_the_marker_of_finished_chunks_is_written_once(tmp_path):

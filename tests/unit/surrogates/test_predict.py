@@ -100,10 +100,16 @@ def test_a_prediction_that_is_not_finite_is_an_error(tmp_path, trained, position
         Surrogate.load(folder, "cpu").predict(positions[:2], BOX, DIAMETER)
 
 
-def test_a_data_set_in_another_unit_of_d_is_refused(tmp_path, trained, positions):
+def test_predictions_for_a_data_set_are_in_its_unit_of_d(tmp_path, trained, positions):
+    surrogate = Surrogate.load(trained, "cpu")
     path = write_dataset(tmp_path / "d.zarr", positions, np.linspace(0.1, 0.9, 64))
-    with pytest.raises(SurrogateError, match=r"reference_diffusivity = 0\.9"):
-        predict_dataset(Surrogate.load(trained, "cpu"), path)
+    assert surrogate.reference_diffusivity != 0.9
+    table = predict_dataset(surrogate, path)
+    np.testing.assert_allclose(table.label, np.linspace(0.1, 0.9, 64) / 0.9)
+    for found, values in zip(
+        surrogate.predict(positions, BOX, DIAMETER), (table.prediction, table.spread), strict=True
+    ):
+        np.testing.assert_allclose(values * 0.9, found * surrogate.reference_diffusivity)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The resistor network: Kirchhoff's laws, symmetries by construction, tensor and training."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -270,6 +271,58 @@ def test_a_box_of_just_the_cutoffs_has_room_for_them(network, copies):
         sees.of(np.zeros((1, 1, 3)), 4.4 * diameter / copies, diameter, CPU)
 
 
+def homogeneous(positions, far, box=5.0):
+    """Graph of structures in a medium of conductivity 1, and its conductances."""
+    graph = graph_of(positions, box=box, diameter=1.0, far=far)
+    return graph, (graph.facet / graph.distance).double()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_facets_leave_a_homogeneous_medium_no_space_beside_them(seed):
+    """So dense that all facets lie within reach; Gauss's theorem, for each cell and for all."""
+    lattice = np.stack(np.meshgrid(*(np.arange(5.0),) * 3), axis=-1).reshape(-1, 3)
+    moved = lattice + np.random.default_rng(seed).uniform(-0.2, 0.2, lattice.shape)
+    graph, conductance = homogeneous(moved[None], far=2.45)
+    field = fields(graph, conductance)
+    np.testing.assert_allclose(field, graph.separation, atol=1e-5)
+    found = dissipation(graph, conductance, field)[0]
+    np.testing.assert_allclose(found, graph.volume * np.eye(3), atol=1e-5 * graph.volume)
+
+
+def with_solvent_alone(graph, k_0):
+    """D*_ab of pairs that conduct as a homogeneous medium does, and of the solvent beside them; of
+    as many cations in a volume as in any other."""
+    model = build(networks()["resistor"].model_copy(update={"solvent": True}), 25).eval()
+    conductance = k_0 * (graph.facet / graph.distance)
+    around = torch.zeros(math.prod(graph.shape), model.around.mean.numel())
+    model._conductance = lambda *_: (conductance, around)
+    with torch.no_grad():
+        model.conductivity.fill_(math.log(k_0))
+        model.solvent.fill_(0.0)
+        model.occupancy.weight.zero_()
+        model.occupancy.bias.fill_(-40.0)
+        return model.flow(graph).tensor
+
+
+@pytest.mark.parametrize("far", [1.6, 2.2])
+def test_solvent_fills_what_facets_leave(far):
+    graph = graph_of(make_positions(6), far=far)
+    pairs = graph.facet / graph.distance
+    covered = dissipation(graph, pairs, graph.separation)
+    space = graph.volume - mean_diagonal(covered)
+    assert (space > 0.01 * graph.volume).all()
+    assert (space < graph.volume).all()
+    # Facets that end somewhere leave potentials, which lower the power.
+    lost = mean_diagonal(covered - power(graph, pairs))
+    found = with_solvent_alone(graph, 0.3)
+    np.testing.assert_allclose(mean_diagonal(found), 0.3 * (1 - lost / graph.volume), rtol=1e-5)
+
+
+def test_around_particles_far_apart_d_is_that_of_the_solvent():
+    found = with_solvent_alone(graph_of([[[2.0, 2, 2], [14, 14, 14]]]), 0.3)
+    np.testing.assert_allclose(found[0], 0.3 * np.eye(3), rtol=1e-6, atol=1e-8)
+
+
 def without_solvent():
     model = build(networks()["resistor"].model_copy(update={"solvent": False}), 25)
     model.initialise(torch.Generator().manual_seed(3))
@@ -298,7 +351,7 @@ def test_of_a_structure_without_a_way_through_nothing_is_learned():
 
 def test_many_structures_without_a_way_through_are_refused_with_what_would_help():
     batches = [(np.arange(8), lambda: graph_of(make_positions(8)))]
-    with pytest.raises(SurrogateError, match=r"50 % .*raise cutoff, or set solvent: true"):
+    with pytest.raises(SurrogateError, match=r"50 % .*raise cutoff, or leave out solvent: false"):
         without_solvent().calibrate(batches, np.full(8, 0.4))
 
 

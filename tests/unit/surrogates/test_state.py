@@ -27,6 +27,7 @@ def test_a_scale_of_gradients_is_kept_where_there_was_one(tmp_path, saved, resto
     save_checkpoint(partial, Position(), model, None, tensors_of(model), optimiser, before)
     after = torch.amp.GradScaler("cpu")
     kept = read_checkpoint(partial)
+    assert (partial.folder / "history.csv").read_text().startswith("epoch,train_loss,")
     load_checkpoint(kept, model, None, torch.optim.Adam(model.parameters()), after, where="here")
     assert after.get_scale() == restored
 

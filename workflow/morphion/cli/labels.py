@@ -55,11 +55,14 @@ def label(
     """
     from morphion.config.labels import Labels
     from morphion.config.load import validate
+    from morphion.errors import ConfigError
     from morphion.gpu import choose
     from morphion.labels.files import label_files
     from morphion.transport import load_transport
 
     use_threads(threads)
+    if method is Method.exact and walkers is not None:
+        raise ConfigError("morphion label: --walkers is for --method kmc: leave it out")
     options = {
         "method": method.value,
         "lattice": lattice,
@@ -73,13 +76,18 @@ def label(
     names = {name: "--" + name.replace("_", "-") for name in options}
     names["target_relative_error"] = "--relative-error"
     labels_config = validate(Labels, options, source="morphion label", names=names)
-    results = label_files(
-        structures, load_transport(transport), labels_config, seed, choose(engine.value)
-    )
-    if as_json:
-        print(json.dumps(results, indent=2))
-    else:
-        _print_table(results)
+    results: list[dict] = []
+    try:
+        results.extend(
+            label_files(
+                structures, load_transport(transport), labels_config, seed, choose(engine.value)
+            )
+        )
+    finally:  # what was found before an error, or before someone had enough
+        if results and as_json:
+            print(json.dumps(results, indent=2))
+        elif results:
+            _print_table(results)
 
 
 def labels(

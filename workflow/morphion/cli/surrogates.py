@@ -59,10 +59,11 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """Predict every structure of a data set, beside its label."""
-    from morphion.files import atomic_file, require_suffix
+    from morphion.files import atomic_file, require_suffix, require_writable
     from morphion.surrogates import Surrogate, predict_dataset
 
     require_suffix(output, ".csv")
+    require_writable(output)
     use_threads(threads, networks=True)
     table = predict_dataset(Surrogate.load(model), dataset)
     with atomic_file(output) as scratch:
@@ -80,7 +81,7 @@ def predict(
     ] = None,
     transport: Annotated[
         Path | None,
-        typer.Option(help="Transport model (YAML) that is meant; default: coverage-shell."),
+        typer.Option(help="Transport model (YAML) that is meant; default: the network's."),
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
@@ -95,7 +96,8 @@ def predict(
     from morphion.transport.files import load_transport
 
     use_threads(threads, networks=True)
-    results = predict_files(structures, model, transport=load_transport(transport))
+    meant = None if transport is None else load_transport(transport)
+    results = predict_files(structures, model, transport=meant)
     if as_json:
         print(json.dumps(results, indent=2))
     else:

@@ -157,11 +157,27 @@ def validate(
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(known.get(k, str(k)) for k in e['loc']) or 'configuration'}: "
+            f"{'.'.join(known.get(k, str(k)) for k in _keys_to(e, content)) or 'configuration'}: "
             + _what_is_wrong(e, model)
             for e in error.errors()
         ]
         raise ConfigError(f"{source}: " + "; ".join(lines)) from None
+
+
+def _keys_to(error: Mapping[str, Any], content: Any) -> list[str | int]:
+    """Keys of a configuration file that lead to an error, whose own place in pydantic also counts
+    which of several models was taken, by its ``kind`` or ``model``."""
+    keys: list[str | int] = []
+    for key in error["loc"]:
+        within = content if isinstance(content, Mapping) else {}
+        if key not in within and key in (within.get("kind"), within.get("model")):
+            continue
+        keys.append(key)
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            content = None
+    return keys
 
 
 def _what_is_wrong(error: Mapping[str, Any], model: Any) -> str:
@@ -171,6 +187,9 @@ def _what_is_wrong(error: Mapping[str, Any], model: Any) -> str:
         return "no such key" + (f"; is {near[0]} meant?" if near else "")
     if error["type"] == "union_tag_not_found":
         return f"{error['ctx']['discriminator']} is missing, which says what kind this is"
+    if error["type"] == "union_tag_invalid":
+        there = error["ctx"]["expected_tags"].replace("'", "")
+        return f"there is no {error['ctx']['tag']}; expected one of {there}"
     found = f" (found {error['input']!r})" if not isinstance(error["input"], dict) else ""
     return error["msg"].removeprefix("Value error, ") + found
 

@@ -37,6 +37,8 @@ def _section(title: str, definition: dict, definitions: dict) -> list[str]:
         default = "required" if key in required else "see there"
         if "default" in field and not isinstance(field["default"], dict):
             default = f"`{json.dumps(field['default'])}`"
+        if "const" in field:  # says which of several blocks this is
+            default = "required"
         kind = _type(field, definitions)
         rows.append(f"| `{key}` | {kind} | {default} | {field.get('description', '')} |")
     return [*rows, ""]

@@ -215,9 +215,7 @@ class ResistorNetwork(PairsNetwork):
         3.9, gt=1, description="distance beyond which no current flows, sphere diameters"
     )
     solvent: bool = Field(
-        False,
-        description="whether a share of the solvent conducts beside the pairs; for structures "
-        "without a way through within the cutoff, and worse where all have one",
+        True, description="whether solvent beyond the reach of the pairs conducts, as it learns"
     )
     near: float = Field(
         1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"

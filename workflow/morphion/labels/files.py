@@ -1,6 +1,6 @@
 """Labels of structure files, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ def label_files(
     labels: Labels,
     seed: int,
     device: CudaDevice | None = None,
-) -> list[dict[str, Any]]:
-    """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given.
+) -> Iterator[dict[str, Any]]:
+    """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given, each as
+    soon as it is there.
 
     All files are read and checked before the first is labelled. The walk of a file depends on
     ``seed`` and its own lattice only: random numbers are the same for every file. Raises
@@ -37,15 +38,13 @@ def label_files(
             raise ConfigError(f"{structure.path}: {error}") from None
     key = stream_key(seed, "kmc-file")
     tasks = [_in_voxels(structure, transport, key) for structure in structures]
-    results = []
     with progress("labels", len(tasks), "structures") as report:
         found = label_structures(
             tasks, transport, labels, device, lambda note: report.advance(0, note=f"({note})")
         )
         for task, label in zip(tasks, found, strict=True):
-            results.append(_for_people(task, label, labels))
             report.advance()
-    return results
+            yield _for_people(task, label, labels)
 
 
 def _in_voxels(structure: StructureFile, transport: Transport, key: tuple) -> Task:

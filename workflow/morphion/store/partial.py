@@ -16,28 +16,30 @@ from morphion.progress import log
 from morphion.provenance import digest
 
 _MARKER, _LOCK = "identity", "lock"
+_DIGITS = 8  # of a digest, that tell folders apart
 
 
 class Partial:
     """Chunks kept beside a future output, in ``<output>.partial/``.
 
-    ``identity`` names everything the chunks depend on (inputs, configuration, seed); chunks of
-    another identity are discarded, so that a changed configuration never mixes with old results.
-    Raises MorphionError if something else lies there, or another process is at work on it, as far
-    as the file system has locks.
+    ``identity`` names everything the chunks depend on (inputs, configuration, seed). Those of
+    another one are set aside in ``<output>.partial-<digest>/``, so that a changed configuration
+    never mixes with old results, and taken back once theirs is asked for again. Raises
+    MorphionError if something else lies there, or another process is at work on it, as far as the
+    file system has locks.
     """
 
     def __init__(self, output: Path | str, identity: Any):
-        output = Path(output)
+        self._output = output = Path(output)
         self.folder = output.with_name(output.name + ".partial")
         self._marker = self.folder / _MARKER
         expected = digest(identity)
         require_replaceable(self.folder, "the unfinished work of a job", _is_one)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held = hold_lock(self.folder / _LOCK, f"{output}: another process is at work on it")
-        if self._marker.is_file() and self._marker.read_text().strip() != expected:
-            log(f"{self.folder}: of another configuration or input; discarded")
-            self._clear()
+        if self._marker.is_file() and (other := self._marker.read_text().strip()) != expected:
+            self._set_aside(self._aside(other))
+        self._take_back(self._aside(expected))
         # Written once and whole: a marker cut off by a full disk would cost the chunks.
         if not self._marker.is_file():
             with atomic_file(self._marker) as scratch:
@@ -73,13 +75,37 @@ class Partial:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:
-        """Remove what belongs to the marker, and the marker last: without it, after a kill, nobody
-        would know what the rest is."""
-        for entry in sorted(self.folder.iterdir(), key=lambda entry: entry == self._marker):
+        for entry in self._entries():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != _LOCK:
+            else:
                 entry.unlink()
+
+    def _entries(self) -> list[Path]:
+        """What belongs to the marker, and the marker last: without it, after a kill, nobody would
+        know what the rest is."""
+        found = (entry for entry in self.folder.iterdir() if entry.name != _LOCK)
+        return sorted(found, key=lambda entry: entry == self._marker)
+
+    def _aside(self, identity: str) -> Path:
+        return self._output.with_name(f"{self._output.name}.partial-{identity[:_DIGITS]}")
+
+    def _set_aside(self, folder: Path) -> None:
+        log(
+            f"{self.folder}: of another configuration or input; kept as {folder.name}, where that "
+            "configuration finds it; delete it if it is of no use"
+        )
+        folder.mkdir(exist_ok=True)
+        for entry in self._entries():
+            os.replace(entry, folder / entry.name)
+
+    def _take_back(self, folder: Path) -> None:
+        if not folder.is_dir():
+            return
+        log(f"{self.folder}: goes on with what was kept as {folder.name}")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name != _MARKER):
+            os.replace(entry, self.folder / entry.name)
+        folder.rmdir()
 
 
 def _is_one(folder: Path) -> bool:

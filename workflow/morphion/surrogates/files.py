@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from morphion.config.transport import CoverageShell, Transport
+from morphion.config.transport import Transport
 from morphion.errors import MorphionError, SurrogateError
 from morphion.structures.files import StructureFile, read_structure_files
 from morphion.surrogates.domain import describe, domain_reasons, transport_reasons
@@ -26,8 +26,8 @@ def predict_files(
     """Predictions for GSD or extended XYZ files as JSON-like dictionaries, in the order given.
 
     ``model`` is the folder of a network, None the one that ships with the package; ``transport``
-    is the transport model that is meant, None the default one. A file may have any unit of length:
-    it is scaled to the box the network was trained on. Keys:
+    is the transport model that is meant, None the network's own. A file may have any unit of
+    length: it is scaled to the box the network was trained on. Keys:
 
     ===================================  =======================================================
     ``structure``                        path as given
@@ -36,16 +36,19 @@ def predict_files(
     ``diffusivity_star``, ``spread_star``  the same as D* = D / D0
     ``in_domain``, ``reason``            whether the training set held such structures; if not, why
     ``network``                          its name
-    ``lattice``, ``transport``           of the labels it was trained on
+    ``lattice``, ``transport``           of the labels it was trained on: sites along the edge of
+                                         this box, at their spacing
     ===================================  =======================================================
 
     Raises StructureError for a file that is no legal structure, SurrogateError for a model that is
     not sound or is not defined for the sphere-to-box ratio of a file.
     """
-    meant = transport_record(CoverageShell() if transport is None else transport)
     structures = read_structure_files(paths)
     surrogate = Surrogate.load(shipped_model() if model is None else model, device)
-    elsewhere = transport_reasons(meant, surrogate.description.transport)
+    elsewhere = []
+    if transport is not None:
+        meant = transport_record(transport)
+        elsewhere = transport_reasons(meant, surrogate.description.transport)
     return [_predict(structure, surrogate, elsewhere) for structure in structures]
 
 
@@ -87,6 +90,6 @@ def _predict(
         "in_domain": not reasons,
         "reason": "; ".join(reasons) or None,
         "network": surrogate.network_name,
-        "lattice": described.labels["lattice"],
+        "lattice": round(described.labels["lattice"] * described.diameter / lengths[1]),
         "transport": described.transport,
     }

@@ -198,9 +198,9 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
 
     Columns: structure, round, family, group, split, label, label_stderr, prediction, spread,
     converged; ``split`` is the scheme the network was trained on, where structures that a limited
-    training left out are ``unused``. Raises StoreError for an unsound data set, SurrogateError if
-    its transport model, D0 or geometry is not the network's; labels of another lattice are a
-    MorphionWarning.
+    training left out are ``unused``. D* is that of the data set: its D0 may be another than the
+    network's. Raises StoreError for an unsound data set, SurrogateError if its transport model or
+    geometry is not the network's; labels of another lattice are a MorphionWarning.
     """
     described = surrogate.description
     column = f"split_{described.split}"
@@ -208,20 +208,17 @@ def predict_dataset(surrogate: Surrogate, dataset_path: Path | str) -> pd.DataFr
     data = store.load(dataset_path, kind="dataset", names=names)
     compare_labels(str(dataset_path), data.attrs, described)
     reference = float(data.attrs["reference_diffusivity"])
-    if not math.isclose(reference, surrogate.reference_diffusivity, rel_tol=1e-9):
-        raise SurrogateError(
-            f"{dataset_path}: reference_diffusivity = {reference:.9g}, that of network "
-            f"{surrogate.network_name!r} is {surrogate.reference_diffusivity:.9g}; "
-            "both must come from one run"
-        )
     membership = data[column].values.astype(str)
     structures = described.block.training.structures
     if structures is not None:
         membership = training_part(
             membership, structures, described.seed, described.round, described.split
         )
-    prediction, spread = surrogate.predict(
+    found = surrogate.predict(
         data.positions.values, data.attrs["box_length"], data.attrs["diameter"]
+    )
+    prediction, spread = (
+        values * (surrogate.reference_diffusivity / reference) for values in found
     )
     return pd.DataFrame(
         {

@@ -6,12 +6,15 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
 
     sum_j g_ij (phi^a_i - phi^a_j + d_ij,a) = 0          Kirchhoff, unit field along axis a
     K_ab = sum_(i<j) g_ij (d_ij,a + phi^a_i - phi^a_j)(d_ij,b + phi^b_i - phi^b_j)
-    D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)
+    D*_ab = (K_ab + k_0 S_ab) / (sum_i z_i + V z_0)
+    S_ab = V delta_ab - sum_(i<j) A_ij d_ij,a d_ij,b / |d_ij|
 
-with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's occupancy. k_0, what it
-conducts beside the pairs, is as good as 0 unless asked for. All that flows from one particle to
-another crosses the facet between their cells, so that g_ij is its area A_ij times what is learned
-(``morphion.surrogates.facets``), and pairs without one conduct nothing. The structure enters
+with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's occupancy. All that flows
+from one particle to another crosses the facet between their cells, so that g_ij is its area A_ij
+times what is learned (``morphion.surrogates.facets``), and pairs without one conduct nothing. The
+facets of all pairs would leave no space S_ab beside them: in a homogeneous medium g_ij is
+A_ij / |d_ij|, all potentials are 0 (Gauss's theorem), and K_ab is V delta_ab. The parts of them
+within reach leave some, where solvent conducts k_0 in parallel. The structure enters
 through distances, facets and d_ij alone, so that D*_ab is exactly invariant to translations and
 numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest cubic
 harmonics of d_ij, which no symmetry of the cube changes.
@@ -24,7 +27,7 @@ pairs can meet all currents, and it ends with D*, the tensor and the occupancies
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -67,17 +70,15 @@ _DECAY, _SHELLS_END = 5.0, 1.8
 _NO_SOLVENT = -28.0
 _NOTHING = 1e-6  # of D*: as good as none
 _FEW = 0.01  # of the structures, that may have no way through
-# A share that is to be learned conducts this much of what pairs do before it is.
-_SOLVENT = 0.015
 _SMALL_FACET = 0.02  # square diameters; the network need not tell smaller ones apart
 
 
 class Flow(NamedTuple):
     """``tensor`` D*_ab [B, 3, 3], ``current`` [E, 3] of all pairs in D*, ``occupancy`` [B, N].
 
-    And what sensitivities are made of: the ``power`` K_ab [B, 3, 3], what each pair ``dissipated``
-    [E] in the three unit fields together, and what the layer ``occupancy`` has ``seen`` of each
-    particle [B, N, neurons].
+    And what sensitivities are made of: the ``power`` [B, 3, 3] as of ``Sums``, what each pair
+    ``dissipated`` [E] in the three unit fields together, and what the layer ``occupancy`` has
+    ``seen`` of each particle [B, N, neurons].
     """
 
     tensor: torch.Tensor
@@ -114,7 +115,7 @@ def _gpu(index: int) -> CudaDevice | None:
 class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
-    OUTPUT = "D*_ab = (K_ab + V k_0 delta_ab) / (sum_i z_i + V z_0)"
+    OUTPUT = "D*_ab = (K_ab + k_0 S_ab) / (sum_i z_i + V z_0)"
 
     def __init__(self, block: ResistorNetwork):
         super().__init__((), block.tensor_weight)
@@ -149,7 +150,8 @@ class Resistors(TensorNetwork):
         sensitivities = block.radial + neurons + 1
         self.register_buffer("familiar", torch.zeros(sensitivities, sensitivities))
         if block.solvent:
-            self.conductivity = nn.Parameter(torch.tensor(-9.0))  # ln k_0
+            beyond = -_DECAY * (_SHELLS_END - 1)  # as between particles farther apart than that
+            self.conductivity = nn.Parameter(torch.tensor(beyond))  # ln k_0
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
@@ -162,8 +164,6 @@ class Resistors(TensorNetwork):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
-        if self._solvent:
-            self._match_solvent([inputs for _, inputs in batches])
         self.match_mean(batches, diffusivity)
 
     def conducting(self, found: np.ndarray) -> np.ndarray:
@@ -172,23 +172,10 @@ class Resistors(TensorNetwork):
         if (without := 1 - conducts.mean()) > _FEW:
             raise SurrogateError(
                 f"{100 * without:.0f} % of the training's structures have no way through that the "
-                "network sees, so that it would learn nothing of them: raise cutoff, or set "
-                "solvent: true"
+                "network sees, so that it would learn nothing of them: raise cutoff, or leave "
+                "out solvent: false"
             )
         return conducts
-
-    def _match_solvent(self, batches: Sequence[Callable[[], Graph]]) -> None:
-        """Start from a k_0 that conducts a small share of what the pairs of a structure do."""
-        with torch.no_grad():
-            power, volume = 0.0, 0.0
-            for inputs in batches:
-                graph = inputs()
-                conductance, _ = self._conductance(graph, math.prod(graph.shape))
-                tensor = dissipation(graph, conductance, fields(graph, conductance))
-                power += float(tensor.diagonal(dim1=1, dim2=2).mean(1).sum())
-                volume += graph.volume * graph.shape[0]
-            if power > 0:
-                self.conductivity.fill_(math.log(_SOLVENT * power / volume))
 
     def forward(self, graph: Graph) -> Predicted:
         """D*_ab of a batch, and how new its structures are."""
@@ -268,11 +255,11 @@ class Resistors(TensorNetwork):
         structures, particles = graph.shape
         conductance, around = self._conductance(graph, structures * particles)
         field = fields(graph, conductance)
-        power = dissipation(graph, conductance, field)
+        k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
+        power = dissipation(graph, conductance, field) - k_0 * _of_facets(graph)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
         occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
         unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
-        k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
         tensor = unit[:, None, None] * (power + beside)
         current = (unit[graph.structure] * conductance)[:, None] * field
@@ -307,12 +294,13 @@ class Resistors(TensorNetwork):
         """What loops and kernels take of the network, found once after each ``eval``."""
         if self._compiled is None:
             biases = (float(one.bias) for one in (self.far, self.conductance, self.occupancy))
-            constants = (self._near, *biases, _DECAY, _SHELLS_END, _SMALL_FACET, GROUND)
+            occupancy, conductivity = self._of_solvent()
+            constants = (_DECAY, _SHELLS_END, _SMALL_FACET, GROUND, conductivity)
             self._compiled = Prepared(
                 weights_of(self),
-                Constants(*constants),
+                Constants(self._near, *biases, *constants),
                 float(self.unit),
-                *self._of_solvent(),
+                occupancy,
                 _numbers(self.familiar),
             )
         return self._compiled
@@ -354,6 +342,11 @@ class Resistors(TensorNetwork):
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
         return (facet * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
+
+
+def _of_facets(graph: Graph) -> torch.Tensor:
+    """K_ab [B, 3, 3] of a medium of conductivity 1, were there nothing beyond the facets."""
+    return dissipation(graph, graph.facet / graph.distance, graph.separation)
 
 
 def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:

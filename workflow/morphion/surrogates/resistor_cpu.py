@@ -48,7 +48,7 @@ def sums(pairs, particles, weights, constants):
     conductance = np.empty(len(first))
     for p in range(len(first)):
         conductance[p] = facet[p] * np.exp(logarithm[p])
-    power, share = _dissipation(pairs, conductance, particles, constants.ground)
+    power, share = _dissipation(pairs, distance, conductance, particles, constants)
     of_pairs = np.zeros(len(weights.pair))
     for p in range(len(first)):
         for i in range(len(of_pairs)):
@@ -345,10 +345,10 @@ def _occupancies(around, weights, constants):
 
 
 @njit(**_LOOPS)
-def _dissipation(pairs, conductance, particles, ground):
-    """K_ab [3, 3] by Kirchhoff's laws, nan if the conductances are not sound, and each pair's part
-    [E] of its trace."""
-    first, second, separation, _ = pairs
+def _dissipation(pairs, distance, conductance, particles, constants):
+    """Power [3, 3] as of ``Sums`` by Kirchhoff's laws, nan if the conductances are not sound, and
+    each pair's part [E] of the trace of K_ab."""
+    first, second, separation, facet = pairs
     # The upper triangle, and beside it what the unit fields along the axes drive into each.
     matrix = np.zeros((particles, particles + 3))
     for p in range(len(first)):
@@ -364,7 +364,7 @@ def _dissipation(pairs, conductance, particles, ground):
         mean += matrix[i, i] / particles
     mean = max(mean, 1e-30)
     for i in range(particles):
-        matrix[i, i] += ground * mean
+        matrix[i, i] += constants.ground * mean
         for j in range(i, particles):
             matrix[i, j] += mean / particles
     power, field, share = np.zeros((3, 3)), np.empty(3), np.zeros(len(first))
@@ -374,9 +374,11 @@ def _dissipation(pairs, conductance, particles, ground):
         for axis in range(3):
             drop = matrix[first[p], particles + axis] - matrix[second[p], particles + axis]
             field[axis] = separation[p, axis] + drop
+        of_solvent = constants.conductivity * facet[p] / distance[p]
         for a in range(3):
             for b in range(3):
                 power[a, b] += conductance[p] * field[a] * field[b]
+                power[a, b] -= of_solvent * separation[p, a] * separation[p, b]
             share[p] += conductance[p] * field[a] * field[a]
     return power, share
 

@@ -49,7 +49,7 @@ class Weights(NamedTuple):
 
 class Constants(NamedTuple):
     """Numbers of the network: the ``near`` cutoff, the biases of its outputs, and how conductance
-    falls with distance before anything is learned."""
+    falls with distance before anything is learned; ``conductivity`` is k_0, that of the solvent."""
 
     near: float
     far_bias: float
@@ -59,12 +59,14 @@ class Constants(NamedTuple):
     shells_end: float
     small_facet: float
     ground: float
+    conductivity: float
 
 
 class Sums(NamedTuple):
     """What predictions are made of: sums over the pairs and particles of structures, float64.
 
-    ``power`` [B, 3, 3] : K_ab, which pairs dissipate in unit fields
+    ``power`` [B, 3, 3] : K_ab + k_0 S_ab - V k_0 delta_ab, what pairs and the space beside them
+    dissipate in unit fields beyond what solvent everywhere would
     ``occupancy`` [B] : of all particles
     ``pairs`` [B, R] : Gaussians of the distances, weighed by each pair's power in all three fields
     ``particles`` [B, neurons] : what the layer ``occupancy`` takes in, weighed by the occupancies
@@ -96,22 +98,22 @@ class Sums(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """All that loops and kernels take of a network; ``unit`` of its output, z_0 and k_0, and what
-    it is ``familiar`` with."""
+    """All that loops and kernels take of a network; ``unit`` of its output, z_0 of the ``solvent``,
+    and what it is ``familiar`` with."""
 
     weights: Weights
     constants: Constants
     unit: float
     solvent: float
-    conductivity: float
     familiar: np.ndarray
 
     def output(self, sums: Sums, volume: float) -> tuple[torch.Tensor, torch.Tensor]:
         """D*_ab float32 [B, 3, 3] and the leverage float64 [B] of structures."""
         unit = self.unit / (sums.occupancy + volume * self.solvent)
-        total = sums.power + volume * self.conductivity * np.eye(3)
+        conductivity = self.constants.conductivity
+        total = sums.power + volume * conductivity * np.eye(3)
         tensor = (unit[:, None, None] * total).astype(np.float32)
-        found = sums.sensitivities(volume, self.solvent, self.conductivity)
+        found = sums.sensitivities(volume, self.solvent, conductivity)
         return torch.from_numpy(tensor), torch.from_numpy(leverage(found, self.familiar))
 
 

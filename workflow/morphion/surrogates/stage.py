@@ -1,6 +1,5 @@
 """The training stage: a data set and a configuration block in, a model folder out."""
 
-import csv
 import math
 import platform
 import shutil
@@ -35,7 +34,13 @@ from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.spread import Spread, fit_spread
-from morphion.surrogates.state import HISTORY, Position, tensors_of
+from morphion.surrogates.state import (
+    HISTORY,
+    HISTORY_FILE,
+    Position,
+    tensors_of,
+    write_history,
+)
 from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"
@@ -232,10 +237,7 @@ class _Training:
         with atomic_folder(self._output, *A_MODEL) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
-            with (scratch / "history.csv").open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(HISTORY)
-                writer.writerows((int(row[0]), *row[1:]) for row in position.history)
+            write_history(scratch / HISTORY_FILE, position.history)
             shutil.copytree(partial.folder / "events", scratch / "events")
         partial.discard()
         log(

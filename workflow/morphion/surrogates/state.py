@@ -1,12 +1,16 @@
 """Everything a killed training needs to continue to the identical result."""
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from morphion.errors import SurrogateError
+from morphion.files import atomic_file
 from morphion.store import Partial
 
 HISTORY = (
@@ -18,6 +22,7 @@ HISTORY = (
     "samples_per_second",
     "loader_share",
 )
+HISTORY_FILE = "history.csv"
 _KEY = "checkpoint"
 
 
@@ -103,6 +108,16 @@ def save_checkpoint(
         for name, value in moments.items():
             arrays[f"adam:{index}:{name}"] = value.detach().cpu().contiguous().numpy()
     partial.save(_KEY, arrays)
+    with atomic_file(partial.folder / HISTORY_FILE) as scratch:
+        write_history(scratch, position.history)
+
+
+def write_history(path: Path, history: Sequence[Sequence[float]]) -> None:
+    """What is known of each epoch as CSV, columns ``HISTORY``."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HISTORY)
+        writer.writerows((int(row[0]), *row[1:]) for row in history)
 
 
 def load_checkpoint(

@@ -205,15 +205,17 @@ __device__ bool solve(const Equations& all)
     return true;
 }
 
-// Add what pairs dissipate in unit fields to a thread's sums: K_xx, K_xy, K_xz, K_yy, K_yz, K_zz.
-// The power of each pair in all of them takes the place of its conductance.
+// Add what pairs dissipate in unit fields beyond what solvent would in their place to a thread's
+// sums: xx, xy, xz, yy, yz, zz. The power of each pair in all of them takes the place of its
+// conductance.
 __device__ __forceinline__ void dissipate(
-    const Equations& all, const Room* room, int b, double* sums)
+    const Equations& all, const Network* network, const Room* room, int b, double* sums)
 {
     const int before = b * all.order;
     for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
         const Pair pair = room->pairs[e];
         const double g = room->conductance[e];
+        const double of_solvent = network->conductivity * pair.facet / room->along[e].distance;
         double power = 0.0;
         const double* first = all.row(pair.first - before) + all.order;
         const double* second = all.row(pair.second - before) + all.order;
@@ -222,7 +224,10 @@ __device__ __forceinline__ void dissipate(
             field[axis] = pair.separation[axis] + (first[axis] - second[axis]);
         int at = 0;
         for (int x = 0; x < 3; ++x) {
-            for (int y = x; y < 3; ++y) sums[at++] += g * field[x] * field[y];
+            for (int y = x; y < 3; ++y) {
+                const double beyond = of_solvent * pair.separation[x] * pair.separation[y];
+                sums[at++] += g * field[x] * field[y] - beyond;
+            }
             power += g * field[x] * field[x];
         }
         room->conductance[e] = power;
@@ -282,8 +287,8 @@ __device__ __forceinline__ void weigh(
     }
 }
 
-// Sums over each structure, as Sums in resistor_weights.py: K_ab, the occupancies, pairs and
-// particles, from found[done] on; K_ab is nan if its conductances are not sound.
+// Sums over each structure, as Sums in resistor_weights.py: power, the occupancies, pairs and
+// particles, from found[done] on; the power is nan if its conductances are not sound.
 extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const Network* network, const Room* room, int structures, double* found, int done)
 {
@@ -296,7 +301,7 @@ extern "C" __global__ void __launch_bounds__(512) kirchhoff(
         assemble(all, network, room, b);
         const bool sound = solve(all);
         double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};
-        if (sound) dissipate(all, room, b, sums);
+        if (sound) dissipate(all, network, room, b, sums);
         for (int i = threadIdx.x; i < particles; i += SOLVERS)
             sums[SUMS - 1] += room->occupancy[(size_t)b * particles + i];
         sum_up(sums, SUMS, shared);

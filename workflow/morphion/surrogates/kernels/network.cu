@@ -11,7 +11,7 @@ struct Network {
     const float *hidden_bias, *out, *out_bias, *from_pair;
     // As Constants there.
     double near, far_bias, conductance_bias, occupancy_bias, decay, shells_end, small_facet, ground;
-    double cutoff;
+    double conductivity, cutoff;
     // Outputs of far_hidden; rows of to_wedge and hidden_known in each round.
     long long radial, channels, neurons, far_neurons, rounds, known_rows;
 };
