@@ -7,8 +7,9 @@ import xarray as xr
 
 from morphion import store
 from morphion.errors import StoreError
-from morphion.store.export import export_structures, structure_at
+from morphion.store.export import export_structures, structure_at, structures_in
 from morphion.store.pack import pack
+from morphion.structures.files import write_structure
 
 GEOMETRY = {"box_length": 10.0, "diameter": 1.0}
 
@@ -36,6 +37,17 @@ def test_accepted_structures_are_centres_of_voxels_with_their_predictions(anneal
         np.testing.assert_allclose(frames[0].particles.position[0], [6.5 - 5, 7.5 - 5, 8.5 - 5])
         assert [frame.log["accepted_prediction"][0] for frame in frames] == [0.2, 0.4]
         assert "prediction" not in frames[0].log
+
+
+def test_structures_of_stores_stand_among_those_of_files(annealed, tmp_path):
+    write_structure(tmp_path / "one.xyz", np.ones((1, 3)), **GEOMETRY)
+    found = structures_in([tmp_path / "one.xyz", annealed, tmp_path / "one.xyz"])
+    names = ["one.xyz", *(f"a.zarr[{row}]" for row in range(4)), "one.xyz"]
+    assert [str(structure) for structure in found] == [str(tmp_path / name) for name in names]
+    np.testing.assert_allclose(found[2].positions[0], [6.5, 7.5, 8.5])
+    assert (found[2].box_length, found[2].diameter) == (10.0, 1.0)
+    with pytest.raises(StoreError, match=r"no\.zarr: does not exist"):
+        structures_in([tmp_path / "no.zarr"])
 
 
 def test_an_empty_choice_is_refused_with_what_there_is(annealed, tmp_path):

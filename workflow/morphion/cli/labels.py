@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from morphion.cli.options import PEOPLE, PIPELINE, ConfigFile, Json, Threads, use_threads
+from morphion.cli.options import (
+    PEOPLE,
+    PIPELINE,
+    ConfigFile,
+    Json,
+    Threads,
+    use_threads,
+)
+from morphion.cli.tables import print_whole, table_of_structures
 
 
 class Method(StrEnum):
@@ -27,7 +35,7 @@ class Engine(StrEnum):
 
 def label(
     structures: Annotated[
-        list[Path], typer.Argument(help="GSD or extended XYZ files.", show_default=False)
+        list[Path], typer.Argument(help="GSD or extended XYZ files, or stores.", show_default=False)
     ],
     method: Annotated[Method, typer.Option(help="Kinetic Monte Carlo or exact solver.")],
     lattice: Annotated[int, typer.Option(help="Lattice sites along the box edge, at least 16.")],
@@ -106,15 +114,11 @@ def labels(
 
 
 def _print_table(results: list[dict]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for heading in ("structure", "method", "n", "D", "± stderr", "converged", "hops", "seconds"):
-        side = "left" if heading in ("structure", "method") else "right"
-        # On a narrow terminal long paths are folded; no number is cut.
-        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "structure")
+    table = table_of_structures(
+        "method", "n", "D", "± stderr", "converged", "hops", "seconds", left=("method",)
+    )
     for row in results:
         table.add_row(
             Text(row["structure"]),  # a path may look like markup
@@ -126,7 +130,7 @@ def _print_table(results: list[dict]) -> None:
             f"{row['hops']:.2g}",
             f"{row['seconds']:.2f}",
         )
-    Console().print(table)
+    print_whole(table)
 
 
 def register(app: typer.Typer) -> None:

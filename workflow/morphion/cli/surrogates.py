@@ -16,6 +16,7 @@ from morphion.cli.options import (
     TrainingThreads,
     use_threads,
 )
+from morphion.cli.tables import print_whole, table_of_structures
 
 Model = Annotated[Path, typer.Option(help="Folder of a trained network.")]
 
@@ -73,7 +74,9 @@ def evaluate(
 def predict(
     structures: Annotated[
         list[Path],
-        typer.Argument(help="GSD (last frame) or extended XYZ files.", show_default=False),
+        typer.Argument(
+            help="GSD (last frame) or extended XYZ files, or stores.", show_default=False
+        ),
     ],
     model: Annotated[
         Path | None,
@@ -121,21 +124,14 @@ def publish(
 
 
 def _print_table(results: list[dict]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for heading in ("structure", "D", "± spread", "D*", "in domain"):
-        side = "left" if heading == "structure" else "right"
-        # On a narrow terminal long paths are folded; no number is cut.
-        table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "structure")
+    table = table_of_structures("D", "± spread", "D*", "in domain")
     for row in results:
         values = (row[key] for key in ("diffusivity", "spread", "diffusivity_star"))
         known = "yes" if row["in_domain"] else "NO"
         table.add_row(Text(row["structure"]), *(f"{value:.4g}" for value in values), known)
-    console = Console()
-    console.print(table)
+    console = print_whole(table)
     for row in results:
         if not row["in_domain"]:
             console.print(f"{row['structure']}: {row['reason']}", markup=False, highlight=False)

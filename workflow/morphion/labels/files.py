@@ -12,7 +12,8 @@ from morphion.gpu import CudaDevice
 from morphion.labels.label import Label, Task, label_structures
 from morphion.philox import stream_key
 from morphion.progress import progress
-from morphion.structures.files import StructureFile, read_structure_files
+from morphion.store.export import structures_in
+from morphion.structures.files import StructureFile
 from morphion.transport.table import read_table
 
 
@@ -23,19 +24,19 @@ def label_files(
     seed: int,
     device: CudaDevice | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Labels of GSD or extended XYZ files as JSON-like dictionaries, in the order given, each as
-    soon as it is there.
+    """Labels of GSD or extended XYZ files, and of all structures of a store, as JSON-like
+    dictionaries, in the order given, each as soon as it is there.
 
     All files are read and checked before the first is labelled. The walk of a file depends on
     ``seed`` and its own lattice only: random numbers are the same for every file. Raises
     ConfigError if the lattice of a control variate is too coarse for the shells of a file.
     """
-    structures = read_structure_files(paths)
+    structures = structures_in(paths)
     for structure in structures:
         try:
             labels.require_shell(transport, structure.box_length, structure.diameter)
         except ValueError as error:
-            raise ConfigError(f"{structure.path}: {error}") from None
+            raise ConfigError(f"{structure}: {error}") from None
     key = stream_key(seed, "kmc-file")
     tasks = [_in_voxels(structure, transport, key) for structure in structures]
     with progress("labels", len(tasks), "structures") as report:
@@ -59,7 +60,7 @@ def _in_voxels(structure: StructureFile, transport: Transport, key: tuple) -> Ta
         structure.box_length / unit,
         structure.diameter / unit,
         key,
-        str(structure.path),
+        str(structure),
     )
 
 

@@ -1,5 +1,6 @@
-"""Structures of a store as files that other programs open."""
+"""Structures of a store, beside those of files, and as files that other programs open."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from morphion.structures.files import (
     Frame,
     StructureFile,
     read_structure,
+    read_structure_files,
     write_trajectory,
 )
 
@@ -59,6 +61,35 @@ def export_structures(
         for at, row in enumerate(chosen)
     )
     write_trajectory(output, frames)
+
+
+def structures_in(paths: Sequence[Path]) -> list[StructureFile]:
+    """The structures of GSD or extended XYZ files, and all of those in stores, in the order given.
+
+    Raises StructureError as ``read_structure_files`` does, StoreError for a store that is not sound
+    or holds none.
+    """
+    found = iter(read_structure_files([path for path in paths if not _is_store(path)]))
+    return [
+        structure
+        for path in paths
+        for structure in (_structures_of(path) if _is_store(path) else [next(found)])
+    ]
+
+
+def _structures_of(store: Path) -> list[StructureFile]:
+    root, name = _root(store)
+    verify(store, names=[name])
+    lengths = root.attrs["box_length"], root.attrs["diameter"]
+    rows = range(root[name].shape[0])
+    return [
+        StructureFile(store, _positions(root, name, row).astype(np.float64), *lengths, row)
+        for row in rows
+    ]
+
+
+def _is_store(path: Path) -> bool:
+    return Path(path).suffix == ".zarr"
 
 
 def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:

@@ -24,13 +24,18 @@ _EQUAL = 1e-6  # relative; radii and box edges are float32 in a GSD file
 class StructureFile:
     """A legal structure read from a file; lengths are in the file's own unit.
 
-    ``positions`` float64 [N, 3] in [0, L), ``box_length`` L, ``diameter`` of all spheres.
+    ``positions`` float64 [N, 3] in [0, L), ``box_length`` L, ``diameter`` of all spheres; ``row``
+    is its place in a store of several.
     """
 
     path: Path
     positions: np.ndarray
     box_length: float
     diameter: float
+    row: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.row is None else f"{self.path}[{self.row}]"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from morphion.config.transport import Transport
 from morphion.errors import MorphionError, SurrogateError
-from morphion.structures.files import StructureFile, read_structure_files
+from morphion.store.export import structures_in
+from morphion.structures.files import StructureFile
 from morphion.surrogates.domain import describe, domain_reasons, transport_reasons
 from morphion.surrogates.predict import Surrogate
 from morphion.surrogates.shipped import shipped_model
@@ -23,14 +24,15 @@ def predict_files(
     device: str = "auto",
     transport: Transport | None = None,
 ) -> list[dict[str, Any]]:
-    """Predictions for GSD or extended XYZ files as JSON-like dictionaries, in the order given.
+    """Predictions for GSD or extended XYZ files, and for all structures of a store, as JSON-like
+    dictionaries, in the order given.
 
     ``model`` is the folder of a network, None the one that ships with the package; ``transport``
     is the transport model that is meant, None the network's own. A file may have any unit of
     length: it is scaled to the box the network was trained on. Keys:
 
     ===================================  =======================================================
-    ``structure``                        path as given
+    ``structure``                        path as given, of a store's with [row]
     ``diffusivity``, ``spread``          D and its standard deviation, solvent = 1
     ``tensor``                           tensor of D, [3][3], where the network gives one
     ``diffusivity_star``, ``spread_star``  the same as D* = D / D0
@@ -43,7 +45,7 @@ def predict_files(
     Raises StructureError for a file that is no legal structure, SurrogateError for a model that is
     not sound or is not defined for the sphere-to-box ratio of a file.
     """
-    structures = read_structure_files(paths)
+    structures = structures_in(paths)
     surrogate = Surrogate.load(shipped_model() if model is None else model, device)
     elsewhere = []
     if transport is not None:
@@ -61,7 +63,7 @@ def _predict(
     same_shape = math.isclose(diameter, described.diameter, rel_tol=_SAME_SHAPE)
     if not (same_shape or surrogate.any_box):
         raise SurrogateError(
-            f"{structure.path}: sphere diameter over box edge is "
+            f"{structure}: sphere diameter over box edge is "
             f"{structure.diameter / structure.box_length:.6g}; network "
             f"{surrogate.network_name!r} was trained with "
             f"{described.diameter / described.box_length:.6g} and is not defined for another"
@@ -72,7 +74,7 @@ def _predict(
     try:
         found = predict(centres, *lengths)
     except MorphionError as error:
-        raise type(error)(f"{structure.path}: {error}") from error
+        raise type(error)(f"{structure}: {error}") from error
     unit = surrogate.reference_diffusivity
     prediction, spread = (float(values[0]) for values in found[:2])
     tensor = {"tensor": (found[2][0] * unit).tolist()} if surrogate.has_tensor else {}
@@ -81,7 +83,7 @@ def _predict(
     } | {"diffusivity_star": prediction, "relative_spread": spread / prediction}
     reasons = elsewhere + domain_reasons(described.domain, quantities)
     return {
-        "structure": str(structure.path),
+        "structure": str(structure),
         "diffusivity": prediction * unit,
         "spread": spread * unit,
         **tensor,
