@@ -290,7 +290,18 @@ def test_on_slurm_trainings_ask_for_a_gpu_a_rank_and_times_are_taken_on_one(
         if "rule train:" in job:
             network = re.search(r"network=(\w+)", job)[1]
             gpus[network] = int(re.search(r"\bgpu=(\d+)", job)[1])
+            assert re.search(r"\bnodes=1\b", job)  # or its GPUs might be of several
     networks = load_config(config).surrogates.networks
     assert gpus == {name: network.training.ranks for name, network in networks.items()}
     (timed,) = (job for job in described if "rule table_speed:" in job)
     assert re.search(r"\bgpu=1\b", timed)
+
+
+def test_no_shell_stands_between_a_signal_and_a_command():
+    """At a time limit SLURM ends a job once its first process has ended: a shell would do so while
+    the command still saves."""
+    rules = sorted((CONFIGS.parent / "workflow/rules").glob("*.smk"))
+    commands = [line.strip() for rule in rules for line in rule.read_text().splitlines()]
+    commands = [line for line in commands if re.match(r'"(\w+ )?morphion ', line)]
+    assert len(commands) > 15
+    assert [line for line in commands if not line.startswith('"exec morphion ')] == []

@@ -1,5 +1,7 @@
 """Signals that tell a process to stop: it leaves tidily, or finishes what it does and saves."""
 
+import ctypes
+import os
 import signal
 import sys
 import threading
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 class Stopped(Exception):
@@ -42,6 +45,27 @@ def was_told() -> signal.Signals | None:
     return _leaver.received
 
 
+def note_when_told() -> None:
+    """From now on SIGTERM and SIGINT are noted alone: a ``Listener`` entered later knows of them,
+    and whatever thread they reach, what is being done after it is done to its end."""
+
+    def note(number: int, _: object) -> None:
+        _leaver.received = _leaver.received or signal.Signals(number)
+
+    for number in _NUMBERS:
+        signal.signal(number, note)
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that started it ends, even by SIGKILL, which it cannot
+    pass on: it would go on unseen. Linux alone can do that; elsewhere nothing happens."""
+    parent, prctl = os.getppid(), getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before it could be told
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
 def held_back() -> Iterator[None]:
     """SIGTERM and SIGINT wait until the context ends; for a process started in it, and for those
@@ -72,6 +96,7 @@ class Listener:
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in _NUMBERS}
             self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
+            self.received = self.received or was_told()
         return self
 
     def __exit__(self, *_: object) -> None:

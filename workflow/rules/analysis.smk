@@ -13,7 +13,7 @@ rule descriptors:
         config=PATHS.config(),
         depends=digest([RUN.analysis.max_distance, RUN.analysis.cluster_distance]),
     shell:
-        "morphion descriptors --config {params.config} --threads {threads}"
+        "exec morphion descriptors --config {params.config} --threads {threads}"
         " --dataset {input.dataset} {output} 2> {log}"
 
 
@@ -32,7 +32,7 @@ rule pca:
         config=PATHS.config(),
         depends=digest([RUN.seed, RUN.analysis.components, RUN.analysis.bootstrap]),
     shell:
-        "morphion pca --config {params.config} --descriptors {input.descriptors} {output} 2> {log}"
+        "exec morphion pca --config {params.config} --descriptors {input.descriptors} {output} 2> {log}"
 
 
 # A rule for each table and figure, because each has a caption of its own.
@@ -63,7 +63,7 @@ for table_name, table in TABLES.items():
             name=table_name,
             settings=digest(table.settings),
         shell:
-            "morphion table --config {params.config} --threads {threads}"
+            "exec morphion table --config {params.config} --threads {threads}"
             " {params.name} {output.csv} 2> {log}"
 
 
@@ -92,4 +92,4 @@ for figure_name, figure in FIGURES.items():
             name=figure_name,
             settings=digest(figure.settings),
         shell:
-            "morphion figure --config {params.config} {params.name} {output.png} 2> {log}"
+            "exec morphion figure --config {params.config} {params.name} {output.png} 2> {log}"

@@ -17,7 +17,7 @@ rule anneal:
             [depends_on("geometry"), RUN.anneal.dynamics(w.objective)]
         ),
     shell:
-        "morphion anneal --config {params.config} --model {input.model}"
+        "exec morphion anneal --config {params.config} --model {input.model}"
         " --round {wildcards.round} --objective {wildcards.objective} --job {wildcards.job}"
         " --threads {threads} {output} 2> {log}"
 
@@ -51,7 +51,7 @@ for round_ in PLAN.rounds()[:-1]:
             round=round_,
             annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
         shell:
-            "morphion select --config {params.config} --dataset {input.dataset}"
+            "exec morphion select --config {params.config} --dataset {input.dataset}"
             " --round {params.round} --report {output.report} {params.annealed}"
             " {output.shards} 2> {log}"
 
@@ -76,5 +76,5 @@ rule evaluation_sample:
         round=PLAN.last_round,
         annealed=lambda w, input: [f"--annealed={path}" for path in input.annealed],
     shell:
-        "morphion sample --config {params.config} --round {params.round} {params.annealed}"
+        "exec morphion sample --config {params.config} --round {params.round} {params.annealed}"
         " {output} 2> {log}"

@@ -17,6 +17,6 @@ rule currents:
         parts=lambda w: len(PLAN.shards(round_set(w.round))),
         depends=depends_on("geometry", "transport", "currents"),
     shell:
-        "morphion currents --config {params.config} --dataset {input.dataset}"
+        "exec morphion currents --config {params.config} --dataset {input.dataset}"
         " --round {wildcards.round} --part {wildcards.part} --parts {params.parts}"
         " --threads {threads} {output} 2> {log}"

@@ -28,7 +28,7 @@ rule dataset:
         ),
         round=lambda w: round_option(w.set),
     shell:
-        "morphion dataset --config {params.config} --threads {threads} {params.round}"
+        "exec morphion dataset --config {params.config} --threads {threads} {params.round}"
         " {params.previous} {params.structures} {params.labels} {output} 2> {log}"
 
 
@@ -60,5 +60,5 @@ if RUN.labelled is not None:
                 ]
             ),
         shell:
-            "morphion unpack --config {params.config} --threads {threads}"
+            "exec morphion unpack --config {params.config} --threads {threads}"
             " {input.packed} {output} 2> {log}"

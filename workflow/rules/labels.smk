@@ -23,7 +23,7 @@ rule label:
             ]
         ),
     shell:
-        "morphion labels --config {params.config} --set {wildcards.set} --threads {threads}"
+        "exec morphion labels --config {params.config} --set {wildcards.set} --threads {threads}"
         " {input.structures} {output} 2> {log}"
 
 
@@ -48,7 +48,7 @@ rule verdict:
             [RUN.seed, RUN.verdict.structures_per_shard, RUN.verdict.relative_residual]
         ),
     shell:
-        "morphion verdict --config {params.config} --set {wildcards.set} --threads {threads}"
+        "exec morphion verdict --config {params.config} --set {wildcards.set} --threads {threads}"
         " {input.structures} {input.labels} {output} 2> {log}"
 
 
@@ -68,4 +68,4 @@ rule judge:
         config=PATHS.config(),
         depends=RUN.verdict.sigma,
     shell:
-        "morphion judge --config {params.config} --set {wildcards.set} {input} {output} 2> {log}"
+        "exec morphion judge --config {params.config} --set {wildcards.set} {input} {output} 2> {log}"

@@ -20,5 +20,5 @@ for number, loading in enumerate(RUN.loadings, 1):
             loading=loading,
             depends=digest([depends_on("geometry"), shards_are(loading_set(loading))]),
         shell:
-            "morphion loadings --config {params.config} --dataset {input.dataset}"
+            "exec morphion loadings --config {params.config} --dataset {input.dataset}"
             " --volume-fraction {params.loading} {output} 2> {log}"

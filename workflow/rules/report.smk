@@ -20,7 +20,7 @@ rule results:
     params:
         config=PATHS.config(),
     shell:
-        "morphion results --config {params.config} {output.page} 2> {log}"
+        "exec morphion results --config {params.config} {output.page} 2> {log}"
 
 
 rule report:

@@ -12,5 +12,5 @@ rule structures:
         config=PATHS.config(),
         depends=depends_on("geometry", "structures"),
     shell:
-        "morphion structures --config {params.config} --shard {wildcards.shard}"
+        "exec morphion structures --config {params.config} --shard {wildcards.shard}"
         " {output} 2> {log}"

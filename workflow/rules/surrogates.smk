@@ -22,7 +22,7 @@ rule train:
         depends=lambda w: digest([RUN.seed, trained(RUN.surrogates.network(w.network))]),
         currents=lambda w, input: [f"--currents={path}" for path in input.currents],
     shell:
-        "morphion train --config {params.config} --dataset {input.dataset}"
+        "exec morphion train --config {params.config} --dataset {input.dataset}"
         " --network {wildcards.network} --split {wildcards.split} --round {wildcards.round}"
         " --threads {threads} {params.currents} {output} 2> {log}"
 
@@ -42,5 +42,5 @@ rule predict:
         ENVIRONMENT
     threads: lambda w: PLAN.threads(w.network, 4)
     shell:
-        "morphion evaluate --model {input.model} --dataset {input.dataset}"
+        "exec morphion evaluate --model {input.model} --dataset {input.dataset}"
         " --threads {threads} {output} 2> {log}"

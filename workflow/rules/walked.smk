@@ -18,4 +18,4 @@ if RUN.walked.structures:
             config=PATHS.config(),
             depends=digest([RUN.seed, RUN.walked.structures, shards_are(WALKED)]),
         shell:
-            "morphion walked --config {params.config} --dataset {input.dataset} {output} 2> {log}"
+            "exec morphion walked --config {params.config} --dataset {input.dataset} {output} 2> {log}"

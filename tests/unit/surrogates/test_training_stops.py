@@ -15,9 +15,10 @@ from surrogate_cases import assert_same_network, history, make_config
 from morphion import stopping
 from morphion.config import dump_config
 from morphion.errors import MorphionError, SurrogateError
-from morphion.surrogates import train
+from morphion.surrogates import precision, train
 from morphion.surrogates.loop import Loop
 from morphion.surrogates.networks import Surrogate3D
+from morphion.surrogates.precision import Precision
 
 
 # In an epoch of five steps, and at its end; by a batch system, and by a person.
@@ -78,11 +79,11 @@ def test_sigterm_while_validating_saves_and_the_training_resumes(
     train(config, dataset, "periodic", "random", 0, tmp_path / "whole")
     predict, calls = Loop._predict, []
 
-    def terminated(self, rows, precision):
+    def terminated(self, rows, *precision, **how):
         calls.append(len(rows))
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return predict(self, rows, precision)
+        return predict(self, rows, *precision, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_predict", terminated)
@@ -122,6 +123,71 @@ def test_a_loss_that_is_not_finite_at_once_says_that_nothing_is_kept(
     with pytest.raises(SurrogateError, match=r"loss is nan in epoch 0, .*no epoch was finished"):
         train(config, dataset, "rdf", "random", 0, tmp_path / "model")
     assert not (tmp_path / "model.partial" / "checkpoint.npz").exists()
+
+
+def test_a_signal_after_the_training_leaves_its_predictions_whole(
+    tmp_path, config, dataset, monkeypatch
+):
+    """Between the last agreement of the ranks and the end of listening."""
+    train(config, dataset, "rdf", "random", 0, tmp_path / "whole")
+    run = Loop.run
+
+    def told_too_late(self):
+        position = run(self)
+        self._listener.received = signal.SIGTERM
+        return position
+
+    monkeypatch.setattr(Loop, "run", told_too_late)
+    train(config, dataset, "rdf", "random", 0, tmp_path / "told")
+    assert_same_network(tmp_path / "whole", tmp_path / "told")
+
+
+@pytest.mark.parametrize("at_step", [14, 12])
+def test_gradients_that_are_not_finite_leave_the_last_sound_checkpoint(
+    tmp_path, config, dataset, monkeypatch, at_step
+):
+    """The loss is finite still: in an epoch's last step, and where a signal comes in the same."""
+    step, backward, steps = Precision.step, Precision.backward, []
+
+    def told(self, loss):
+        steps.append(loss)
+        if len(steps) == at_step + 1 == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+        backward(self, loss)
+
+    def overflowing(self, optimiser, *limit):
+        if len(steps) == at_step + 1:
+            for group in optimiser.param_groups:
+                for weights in group["params"]:
+                    weights.grad.fill_(float("inf"))
+        step(self, optimiser, *limit)
+
+    monkeypatch.setattr(Precision, "step", overflowing)
+    monkeypatch.setattr(Precision, "backward", told)
+    config = make_config(tmp_path, validate_every=2)
+    with pytest.raises(SurrogateError, match=r"not finite.*lower learning_rate.* epoch 1 is kept"):
+        train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    with np.load(tmp_path / "model.partial" / "checkpoint.npz") as kept:
+        assert kept["scalars"][0] == 2
+        assert all(np.isfinite(kept[name]).all() for name in kept.files if ":" in name)
+
+
+def test_gradients_that_overflow_at_any_scale_train_nothing_and_say_so(
+    tmp_path, config, dataset, monkeypatch
+):
+    """As of a float16 that is never finite: each step is skipped, and the loss stays as it is."""
+    monkeypatch.setattr(precision, "half_precision", lambda _: torch.float16)
+    monkeypatch.setattr(precision, "_FIRST_SCALE", 2.0**-20)
+    backward = Precision.backward
+
+    def overflowing(self, loss):
+        assert self.scaler.is_enabled()
+        backward(self, loss * float("inf"))
+
+    monkeypatch.setattr(Precision, "backward", overflowing)
+    config = make_config(tmp_path, max_epochs=6, precision="mixed")
+    with pytest.raises(SurrogateError, match=r"overflow at any scale in epoch 0: .*lower learning"):
+        train(config, dataset, "periodic", "random", 0, tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["rdf", "untiled"])

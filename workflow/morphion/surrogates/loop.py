@@ -99,6 +99,7 @@ class Loop:
         self._training, self._stream, self._partial = training, stream, partial
         self._on_step, self._on_epoch = on_step, on_epoch
         self._precision = Precision(ranks.device, training.precision)
+        self._require_one_precision()
         groups = [{"params": list(part.parameters())} for part in model.learners()]
         self._optimiser = torch.optim.Adam(groups, lr=training.learning_rate)
         decay = training.weight_average
@@ -108,6 +109,15 @@ class Loop:
         self._listener = Listener(_heed)
         self._resume()
         self._network = self._wrap(training.compile)
+
+    def _require_one_precision(self) -> None:
+        """Gradients that one rank scales and another does not would be averaged as if alike."""
+        name = self._precision.name
+        if (first := self._ranks.share(name)) != name:
+            raise SurrogateError(
+                f"rank {self._ranks.rank} computes in {name}, rank 0 in {first}: the GPUs of a "
+                "training must be alike, or training.precision be float32"
+            )
 
     def run(self) -> Position:
         """Train to the end; returns the history and the best epoch.
@@ -143,19 +153,20 @@ class Loop:
     def predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """D* of structures as they are and their novelty, float64 [len(rows)], each predicted by
         one rank; in float32, as by ``morphion.surrogates.predict``."""
-        return self._predict(rows, nullcontext())
+        return self._predict(rows, nullcontext(), to_the_end=True)
 
     def _predict(
-        self, rows: np.ndarray, precision: AbstractContextManager
+        self, rows: np.ndarray, precision: AbstractContextManager, *, to_the_end: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As ``predict``; whatever was left to do after a signal stays 0."""
+        """As ``predict``; unless it is to go on ``to_the_end``, what is left to do after a signal
+        stays 0."""
         model = self._scored.eval()
         found = np.zeros((2, len(rows)))
         ranks, size = self._ranks, max(1, self._training.batch_size // self._ranks.count)
         mine = np.arange(ranks.rank, len(rows), ranks.count)
         with torch.inference_mode(), precision:
             for start in range(0, len(mine), size):
-                if self._told:
+                if self._told and not to_the_end:
                     break
                 part = mine[start : start + size]
                 output = model(self._inputs.batch(rows[part], None))
@@ -290,9 +301,11 @@ class Loop:
         """Validate where it is due, and keep; the epoch's part since ``started`` began ``before``
         seconds into the training."""
         position = self._position
+        self._require_sound_weights()
         validation, count = math.nan, position.epoch + 1
         if count % self._training.validate_every == 0 or count == self._training.max_epochs:
-            predicted, _ = self._predict(self._validation_rows, self._precision.autocast())
+            autocast = self._precision.autocast()
+            predicted, _ = self._predict(self._validation_rows, autocast, to_the_end=False)
             if self._ranks.sum([self._told])[0]:
                 self._stop()
             validation = self._validation_loss(predicted)
@@ -352,8 +365,21 @@ class Loop:
 
     def _stop(self) -> None:
         """Leave after a signal, so that the same command continues here."""
+        self._require_sound_weights()
         self._save()
+        self._ranks.share(None)  # the others leave once it is kept
         raise Stopped(self._listener.received)
+
+    def _require_sound_weights(self) -> None:
+        """A finite loss may have gradients that are not: the last sound checkpoint stays."""
+        what = None
+        if not all(weights.isfinite().all() for weights in self._model.parameters()):
+            what = "weights are not finite"
+        elif self._precision.is_lost:
+            what = "gradients overflow at any scale"
+        if what is not None:
+            epoch = self._position.epoch
+            raise SurrogateError(f"{what} in epoch {epoch}: training diverged; {self._remedy()}")
 
     def _save(self) -> None:
         if self._partial is not None and self._ranks.is_first:

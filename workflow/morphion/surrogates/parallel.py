@@ -58,8 +58,8 @@ class Ranks:
 
 def inside_torchrun() -> bool:
     """Whether torchrun started this process."""
-    # Some clusters set the first two for purposes of their own.
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    # Some clusters, and containers on them, set RANK and the like for purposes of their own.
+    return distributed.is_torchelastic_launched()
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -147,15 +147,20 @@ def launch(module: str, job: Mapping[str, Any], count: int) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="morphion-ranks-") as folder:
         Path(folder, "job.json").write_text(json.dumps(job))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command = [sys.executable, "-m", "morphion.surrogates.torchrun", "--standalone"]
+        # By the name of the machine, which not all can resolve, ranks would not find each other.
+        command += ["--local-addr", "127.0.0.1"]
         command += ["--nproc-per-node", str(count), "-m", module, folder]
         # torchrun gives each rank one thread unless told otherwise.
         threads = str(max(1, torch.get_num_threads() // count))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
 
+        process: subprocess.Popen | None = None
+
         def pass_on(number: int, again: bool) -> None:
             hurry = again and number == signal.SIGINT
-            _tell_ranks(process, signal.SIGKILL if hurry else signal.SIGTERM)
+            if process is not None:  # or else it is told once it runs
+                _tell_ranks(process, signal.SIGKILL if hurry else signal.SIGTERM)
 
         with Listener(pass_on) as listener:
             # torchrun would kill ranks that take long to save, and at the second signal, as SLURM's
@@ -194,13 +199,14 @@ def _tell_ranks(process: subprocess.Popen, number: signal.Signals) -> None:
 def _conclude(folder: Path, status: int, received: signal.Signals | None) -> None:
     """Leave as a single training would; returns if the ranks have finished theirs."""
     stopped, error = folder / "stopped", folder / "error.txt"
+    if error.exists():  # whatever else came: what failed may have been to save
+        raise SurrogateError(error.read_text())
     if stopped.exists():
         raise SystemExit(128 + received if received else int(stopped.read_text()))
     if status and received:
         log(f"training ended by {received.name}; the same command continues it")
         raise SystemExit(128 + received)
     if status:
-        message = error.read_text() if error.exists() else None
         raise SurrogateError(
-            message or f"a training rank exited with status {status}; its output stands above"
+            f"a training rank exited with status {status}; its output stands above"
         )

@@ -11,6 +11,7 @@ import torch
 # Of gradients in float16. The periodic network's allow 32 on the study's data, where torch's usual
 # 65536 would skip the first eleven steps; it doubles every 2000 steps that do not overflow.
 _FIRST_SCALE = 1024.0
+_LEAST_SCALE = 2.0**-24  # the least number of float16: a loss of 1 is 0 below it
 
 
 def strict_float32() -> None:
@@ -59,13 +60,15 @@ class Precision:
     """Mixed precision: bfloat16, or float16 with scaling on GPUs that would emulate it.
 
     ``choice`` is ``auto`` (on GPUs), ``mixed`` (on CPUs as well) or ``float32``. Processors with
-    instructions for bfloat16 convolve twice as fast by them; others emulate it, slowly.
+    instructions for bfloat16 convolve twice as fast by them; others emulate it, slowly. ``name`` is
+    that of the type it computes with.
     """
 
     def __init__(self, device: torch.device, choice: str):
         self._device, self._dtype = device.type, None
         if choice == "mixed" or (choice == "auto" and device.type == "cuda"):
             self._dtype = half_precision(device)
+        self.name = str(self._dtype or torch.float32).removeprefix("torch.")
         scaled = self._dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self._device, init_scale=_FIRST_SCALE, enabled=scaled)
 
@@ -88,6 +91,11 @@ class Precision:
                 torch.nn.utils.clip_grad_norm_(group["params"], max_gradient)
         self.scaler.step(optimiser)
         self.scaler.update()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether scaled gradients overflowed at any scale there is: no step is taken any more."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() < _LEAST_SCALE
 
 
 class Stopwatch:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from morphion.config import parse_config
 from morphion.errors import MorphionError
+from morphion.stopping import end_with_parent, note_when_told
 from morphion.surrogates.stage import train
 
 
 def main(folder: str) -> int:
     """Exit status of the rank; the first rank that fails, or is stopped, leaves a file."""
+    end_with_parent()
+    note_when_told()
     path = Path(folder, "job.json")
     job = json.loads(path.read_text())
     try:
