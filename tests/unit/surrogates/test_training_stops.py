@@ -266,6 +266,16 @@ def test_a_folder_of_other_things_is_not_replaced_by_a_model(tmp_path, config, d
     assert not (tmp_path / "notes.partial").exists()
 
 
+def test_a_network_of_another_name_is_not_replaced(tmp_path, config, dataset):
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    for name, split in (("nearest_distance", "random"), ("rdf", "by_run")):
+        with pytest.raises(MorphionError, match=r"model: holds network 'rdf' of the split 'random"):
+            train(config, dataset, name, split, 0, tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
+    train(config, dataset, "rdf", "random", 0, tmp_path / "model")  # as a rule that is run again
+
+
 @pytest.mark.slow
 def test_a_terminated_process_exits_with_143_and_publishes_nothing(tmp_path, dataset):
     config = make_config(tmp_path, max_epochs=100_000, patience=100_000)

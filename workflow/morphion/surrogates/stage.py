@@ -4,7 +4,7 @@ import math
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from morphion import provenance
 from morphion.config import Config
 from morphion.config.load import block, trained
 from morphion.config.surrogates import Network
-from morphion.errors import SurrogateError
+from morphion.errors import MorphionError, SurrogateError
 from morphion.files import atomic_folder, require_replaceable
 from morphion.philox import generator, stream_key
 from morphion.progress import log
@@ -28,7 +28,7 @@ from morphion.surrogates.build import build, representation, trainer
 from morphion.surrogates.data import Inputs, Labelled, limited, read_labelled, with_currents
 from morphion.surrogates.domain import measure_domain
 from morphion.surrogates.memory import keep_freed_memory, peak_memory
-from morphion.surrogates.model import A_MODEL, Description, write_model
+from morphion.surrogates.model import A_MODEL, Description, read_description, write_model
 from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
@@ -77,6 +77,7 @@ def train(
     """
     output = Path(output)
     require_replaceable(output, *A_MODEL)
+    _require_no_other(output, network, split)
     # Of the code that trains: by the end of a long training there may be another.
     provenance.git_commit()
     training = config.surrogates.network(network).training
@@ -108,6 +109,19 @@ def train(
     strict_float32()
     with parallel.ranks(device) as ranks, reproducible(ranks.device):
         _Training(config, data, network, split, round_, output, ranks).run()
+
+
+def _require_no_other(output: Path, network: str, split: str) -> None:
+    """Refuse to replace a network of another name, as when a folder is named by mistake."""
+    if not A_MODEL[1](output):
+        return
+    with suppress(SurrogateError):  # of one that cannot be read nothing is lost
+        found = read_description(output)
+        if (found.network_name, found.split) != (network, split):
+            raise MorphionError(
+                f"{output}: holds network {found.network_name!r} of the split {found.split!r}, not "
+                f"{network!r} of {split!r}; name another folder, or delete it"
+            )
 
 
 class _Training:
