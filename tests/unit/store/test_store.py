@@ -390,11 +390,11 @@ def test_a_copy_in_another_repository_has_no_commit(tmp_path):
 
     package = Path(provenance.__file__).parent
     (tmp_path / "morphion").mkdir()
-    for name in ("__init__.py", "provenance.py"):
+    for name in ("__init__.py", "loops.py", "provenance.py"):
         shutil.copy(package / name, tmp_path / "morphion")
     git("init")
     git("commit", "--allow-empty", "-m", "theirs")
     assert commit() == "None"
-    git("add", "morphion/__init__.py", "morphion/provenance.py")
+    git("add", "morphion/__init__.py", "morphion/loops.py", "morphion/provenance.py")
     git("commit", "-m", "ours")
     assert commit() == git("rev-parse", "HEAD")
