@@ -92,7 +92,9 @@ def test_predictions_of_another_network_are_refused_and_nothing_is_left(tmp_path
 def test_predictions_of_another_network_that_tells_what_is_new_are_refused(
     tmp_path, dataset, trained
 ):
-    train(make_config(tmp_path, max_epochs=10), dataset, "resistor", "random", 0, tmp_path / "model")
+    train(
+        make_config(tmp_path, max_epochs=10), dataset, "resistor", "random", 0, tmp_path / "model"
+    )
     surrogate = Surrogate.load(tmp_path / "model", "cpu")
     assert surrogate.description.spread.novelty > 0
     table = predict_dataset(surrogate, dataset)
