@@ -86,17 +86,17 @@ class Listener:
     """
 
     def __init__(self, then: Callable[[int, bool], None]):
-        self.received = was_told()
+        self.received: signal.Signals | None = None
         self._then = then
         self._came: set[int] = set()
         self._previous: dict[int, object] = {}
         self._mask: set[signal.Signals] = set()
 
     def __enter__(self) -> "Listener":
+        self.received = was_told()
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._note) for number in _NUMBERS}
             self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
-            self.received = self.received or was_told()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -36,6 +36,9 @@ try:
 except MorphionError as error:
     raise WorkflowError(str(error)) from None
 
+# Rules `exec` their command. A shell that waited for it would end at SLURM's signal, and the job with
+# it, while the command still saves.
+
 PATHS = Layout(RUN.output)
 PLAN = Plan(RUN)
 ENVIRONMENT = f"../../envs/{RUN.environment}.yaml"

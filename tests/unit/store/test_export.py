@@ -46,6 +46,12 @@ def test_structures_of_stores_stand_among_those_of_files(annealed, tmp_path):
     assert [str(structure) for structure in found] == [str(tmp_path / name) for name in names]
     np.testing.assert_allclose(found[2].positions[0], [6.5, 7.5, 8.5])
     assert (found[2].box_length, found[2].diameter) == (10.0, 1.0)
+    centres = ("structure", "particle", "xyz"), np.random.default_rng(1).random((3, 2, 3))
+    data = xr.Dataset({"positions": centres}, attrs=GEOMETRY)
+    store.write(tmp_path / "s.zarr", data, kind="structures", provenance={})
+    pack(tmp_path / "s.zarr", tmp_path / "s.zarr.zip")
+    packed = structures_in([tmp_path / "s.zarr.zip"])
+    np.testing.assert_array_equal([one.positions for one in packed], centres[1])
     with pytest.raises(StoreError, match=r"no\.zarr: does not exist"):
         structures_in([tmp_path / "no.zarr"])
 

@@ -15,6 +15,7 @@ import zarr
 
 from morphion import provenance, store
 from morphion.errors import MorphionError, StoreError
+from morphion.files import require_writable
 
 EDGE = 9
 
@@ -398,3 +399,13 @@ def test_a_copy_in_another_repository_has_no_commit(tmp_path):
     git("add", "morphion/__init__.py", "morphion/loops.py", "morphion/provenance.py")
     git("commit", "-m", "ours")
     assert commit() == git("rev-parse", "HEAD")
+
+
+def test_an_output_that_may_not_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    require_writable(tmp_path / "new" / "t.csv")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(MorphionError, match=r"file/t\.csv: cannot be written \\("):
+        require_writable(tmp_path / "file" / "t.csv")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as on a read-only file system
+    with pytest.raises(MorphionError, match=r"t\.csv: cannot be written \(its folder may not be"):
+        require_writable(tmp_path / "t.csv")

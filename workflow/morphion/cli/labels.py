@@ -7,14 +7,7 @@ from typing import Annotated
 
 import typer
 
-from morphion.cli.options import (
-    PEOPLE,
-    PIPELINE,
-    ConfigFile,
-    Json,
-    Threads,
-    use_threads,
-)
+from morphion.cli.options import PEOPLE, PIPELINE, ConfigFile, Json, Threads, use_threads
 from morphion.cli.tables import print_whole, table_of_structures
 
 

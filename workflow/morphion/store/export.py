@@ -81,15 +81,13 @@ def _structures_of(store: Path) -> list[StructureFile]:
     root, name = _root(store)
     verify(store, names=[name])
     lengths = root.attrs["box_length"], root.attrs["diameter"]
-    rows = range(root[name].shape[0])
-    return [
-        StructureFile(store, _positions(root, name, row).astype(np.float64), *lengths, row)
-        for row in rows
-    ]
+    # At once: rows share chunks.
+    centres = _positions(root, name, slice(None)).astype(np.float64)
+    return [StructureFile(store, part, *lengths, row) for row, part in enumerate(centres)]
 
 
 def _is_store(path: Path) -> bool:
-    return Path(path).suffix == ".zarr"
+    return Path(path).name.endswith((".zarr", ".zarr.zip"))
 
 
 def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
@@ -131,7 +129,7 @@ def _root(source: Path) -> tuple[zarr.Group, str]:
     return root, name
 
 
-def _positions(root: zarr.Group, name: str, row: int) -> np.ndarray:
-    positions = np.asarray(root[name][row])
+def _positions(root: zarr.Group, name: str, rows: int | slice) -> np.ndarray:
+    positions = np.asarray(root[name][rows])
     # Annealing stores hold voxel indices; a centre sits in the middle of its voxel.
     return positions + 0.5 if name == "voxels" else positions

@@ -34,13 +34,7 @@ from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
 from morphion.surrogates.spread import Spread, fit_spread
-from morphion.surrogates.state import (
-    HISTORY,
-    HISTORY_FILE,
-    Position,
-    tensors_of,
-    write_history,
-)
+from morphion.surrogates.state import HISTORY, HISTORY_FILE, Position, tensors_of, write_history
 from morphion.transport.files import transport_record
 
 _WORKER = "morphion.surrogates.worker"

@@ -12,6 +12,7 @@ from morphion.errors import SurrogateError
 from morphion.surrogates.data import SETS
 from morphion.surrogates.model import read_description
 from morphion.surrogates.stage import train
+from morphion.surrogates.state import HISTORY_FILE
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def trial(
     part, model = folder / "dataset.zarr", folder / "model"
     _write_part(dataset, part, {"train": batch * steps, "validation": ranks})
     train(config, part, network, "random", 0, model, device=device)
-    history = pd.read_csv(model / "history.csv")
+    history = pd.read_csv(model / HISTORY_FILE)
     return Trial(
         float(history.samples_per_second.max()),
         int(read_description(model).training["peak_memory_bytes"]),
