@@ -404,7 +404,7 @@ def test_a_copy_in_another_repository_has_no_commit(tmp_path):
 def test_an_output_that_may_not_be_written_is_told_before_the_work(tmp_path, monkeypatch):
     require_writable(tmp_path / "new" / "t.csv")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(MorphionError, match=r"file/t\.csv: cannot be written \\("):
+    with pytest.raises(MorphionError, match=r"file/t\.csv: cannot be written \("):
         require_writable(tmp_path / "file" / "t.csv")
     monkeypatch.setattr(os, "access", lambda *_: False)  # as on a read-only file system
     with pytest.raises(MorphionError, match=r"t\.csv: cannot be written \(its folder may not be"):
