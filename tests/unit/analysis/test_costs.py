@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from surrogate_cases import BOX, DIAMETER, make_config, make_positions, write_dataset
 
+from morphion.analysis import speed
 from morphion.analysis.costs import costs_table, left_out_table
 from morphion.analysis.speed import prediction_times
 from morphion.surrogates import Surrogate, train
@@ -40,7 +41,10 @@ def test_operations_are_those_of_a_hand_count(trained):
     assert (table.peak_memory_gb > 0.05).all()
 
 
-def test_single_structures_and_batches_are_timed(trained):
+@pytest.mark.parametrize("patience", [30.0, 1e-6])
+def test_single_structures_and_batches_are_timed(trained, monkeypatch, patience):
+    """The same batches of a network for which there is no time, so that any two compare."""
+    monkeypatch.setattr(speed, "_PATIENCE", patience)
     surrogate = Surrogate.load(trained / "nearest_distance", "cpu")
     times = prediction_times(surrogate, make_positions(), BOX, DIAMETER)
     assert [row["batch"] for row in times] == [1, 64]

@@ -16,9 +16,10 @@ from morphion.surrogates import Surrogate
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import choose_device
 
-_BATCHES = (1, 64)
+_BATCHES = (1, 64)  # of every network, so that any two can be compared
 _REPEATS = 7
-_PATIENCE = 30.0  # seconds for the repeats of a batch; a slower network gets a smaller batch
+_FEWEST = 3
+_PATIENCE = 30.0  # seconds for the repeats of a batch; a slower network gets fewer of them
 
 
 def speed_table(dataset: Path, models: Mapping[str, Path], config: Config, output: Path) -> None:
@@ -62,15 +63,12 @@ def prediction_times(
     # The first call compiles and allocates.
     surrogate.predict(positions[:1], box_length, diameter)
     found: list[dict[str, float]] = []
-    for batch in _BATCHES:
-        if found:
-            slow = found[-1]["seconds_per_prediction"] * (_REPEATS + 1)
-            batch = min(batch, len(positions), max(1, int(_PATIENCE / slow)))
-            if batch == found[-1]["batch"]:
-                continue
-            surrogate.predict(positions[:batch], box_length, diameter)
+    for batch in sorted({min(batch, len(positions)) for batch in _BATCHES}):
+        begin = time.perf_counter()
+        surrogate.predict(positions[:batch], box_length, diameter)
+        slow = time.perf_counter() - begin
         times = []
-        for repeat in range(_REPEATS):
+        for repeat in range(max(_FEWEST, min(_REPEATS, int(_PATIENCE / slow)))):
             first = repeat * batch % (len(positions) - batch + 1)
             part = positions[first : first + batch]
             begin = time.perf_counter()

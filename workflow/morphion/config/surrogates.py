@@ -332,15 +332,15 @@ class Surrogates(Block):
 
     networks: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Network] = Field(
         default_factory=lambda: {
-            "periodic": PeriodicNetwork(kind="periodic"),
+            "resistor": ResistorNetwork(kind="resistor"),
             "nearest_distance": DenseNetwork(kind="dense", descriptor="nearest-distance"),
             "rdf": DenseNetwork(kind="dense", descriptor="rdf"),
         },
         min_length=1,
-        description="networks to train, by name; what is given replaces the default: periodic, "
+        description="networks to train, by name; what is given replaces the default: resistor, "
         "nearest_distance and rdf",
     )
-    driver: str = Field("periodic", description="key of the network that is the annealing energy")
+    driver: str = Field("resistor", description="key of the network that is the annealing energy")
     learning_curve: LearningCurve = Field(
         LearningCurve(), description="how accuracy grows with the number of structures; none"
     )
