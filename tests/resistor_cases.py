@@ -4,8 +4,11 @@ import numpy as np
 import torch
 from surrogate_cases import BOX, DIAMETER, networks
 
+from morphion.config.geometry import Geometry
+from morphion.surrogates import Surrogate, resistor_gpu
 from morphion.surrogates.build import build, representation
 from morphion.surrogates.resistor_gpu import OnDevice
+from morphion.surrogates.shipped import shipped_model
 
 # The second has sizes that are no multiples of four, and more neurons than features; the third is
 # the default one but for its reach.
@@ -64,6 +67,29 @@ class Case:
 
     def graph(self, positions, edge=EDGE):
         return self.sees.of(np.asarray(positions, dtype=float), edge, 1.0, torch.device("cpu"))
+
+
+class Shipped(Case):
+    """The network that ships with the package."""
+
+    def __init__(self):
+        surrogate = Surrogate.load(shipped_model(), "cpu")
+        self.model, self.sees = surrogate._model, surrogate._sees
+        self.block = surrogate.description.block
+        with torch.inference_mode():
+            self.weights, self.constants, *_ = self.model._prepared()
+
+
+def assert_shipped_is_that_of_cores(device, monkeypatch, count, limits):
+    """At its own reach, half the box, where each particle has nearly all others around it."""
+    shipped, edge = Shipped(), Geometry().box_length / Geometry().diameter
+    positions = make_positions(count, 91, edge)
+    whole = shipped.on(device)
+    found = whole.sums(positions, edge)
+    assert np.less(deviations(found, shipped.by_cores(positions, edge)), limits).all()
+    monkeypatch.setattr(resistor_gpu, "_ROOM", 2 * whole._room._bytes_each)
+    for part, right in zip(shipped.on(device).sums(positions, edge), found, strict=True):
+        np.testing.assert_array_equal(part, right)
 
 
 def deviations(found, expected):

@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from resistor_cases import EDGE, LONELY, PAIR, SIZES, Case, deviations, make_positions
+from resistor_cases import (
+    EDGE,
+    LONELY,
+    PAIR,
+    SIZES,
+    Case,
+    assert_shipped_is_that_of_cores,
+    deviations,
+    make_positions,
+)
 
 from morphion.surrogates.facets import meeting_pairs
 
@@ -45,6 +54,11 @@ def test_structures_of_no_pair_or_one_are_those_of_cores(device, case, positions
     positions = np.array(positions)
     found = case.on(device).sums(positions, EDGE)
     assert np.less(deviations(found, case.by_cores(positions)), LIMITS).all()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_shipped_network_is_that_of_cores_in_any_chunks(device, monkeypatch, count):
+    assert_shipped_is_that_of_cores(device, monkeypatch, count, LIMITS)
 
 
 def test_a_structure_does_not_see_the_batch_and_repeats_bit_for_bit(device, case):

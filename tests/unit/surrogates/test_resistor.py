@@ -355,6 +355,19 @@ def test_many_structures_without_a_way_through_are_refused_with_what_would_help(
         without_solvent().calibrate(batches, np.full(8, 0.4))
 
 
+@pytest.mark.parametrize("layer", ["occupancy", "conductance", "far"])
+def test_a_guess_beyond_single_precision_does_not_end_a_training(layer):
+    """As of an annealed structure in the sixth batch of a retraining."""
+    model, label = without_solvent().train(), torch.eye(3).expand(8, 3, 3) / 2
+    with torch.no_grad():
+        getattr(model, layer).bias.fill_(100.0)
+    errors = model.training_errors(graph_of(make_positions(8)), Targets(label[:, 0, 0], label))
+    errors.sum().backward()
+    assert torch.isfinite(errors).all()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+
+
 def test_the_loss_vanishes_at_the_labels_alone(network):
     label = torch.diag(torch.tensor([0.2, 0.3, 0.4]))[None]
     mean = label.diagonal(dim1=1, dim2=2).mean(1)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 from host_device import HostDevice
-from resistor_cases import EDGE, LONELY, PAIR, SIZES, Case, deviations, make_positions
+from resistor_cases import (
+    EDGE,
+    LONELY,
+    PAIR,
+    SIZES,
+    Case,
+    assert_shipped_is_that_of_cores,
+    deviations,
+    make_positions,
+)
 
 from morphion.errors import SurrogateError
 from morphion.gpu.source import join
@@ -67,6 +76,10 @@ def test_sums_are_those_of_cores(case, count):
     assert [part.shape for part in found] == [part.shape for part in case.by_cores(positions)]
     assert found.power.shape == (count, 3, 3)
     assert max(deviations(found, case.by_cores(positions))) < 1e-5
+
+
+def test_the_shipped_network_is_that_of_cores_in_any_chunks(monkeypatch):
+    assert_shipped_is_that_of_cores(HostDevice(), monkeypatch, 3, (1e-5, 1e-5))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +186,25 @@ def test_structures_for_which_a_device_has_no_memory_are_predicted_by_torch(smal
         found = small.model.from_structures(*structures)
         torch.testing.assert_close(found, small.model(wanted))
     assert device.launches == []
+
+
+def test_members_for_which_there_is_no_room_left_are_told_beside_the_others(
+    small, monkeypatch, simulated
+):
+    """What kernels find lies on the host, what torch finds where the network is."""
+    members = iter([small.model, Case("small").model])
+    ensemble = Ensemble(lambda: next(members), 2).eval()
+    structures = (small.sees, make_positions(3), EDGE, 1.0)
+    device, room = HostDevice(), iter([True, False])
+    with torch.inference_mode():
+        expected = ensemble.diffusivity(ensemble.from_structures(*structures, torch.device("cpu")))
+        monkeypatch.setattr(resistor, "device_of_kernels", lambda _: device)
+        monkeypatch.setattr(OnDevice, "holds", lambda *_: next(room))
+        found = ensemble.to(simulated).from_structures(*structures, simulated)
+        assert device.launches.count("kirchhoff") == 1
+        torch.testing.assert_close(ensemble.diffusivity(found), expected, rtol=1e-5, atol=1e-6)
+        assert ensemble.novelty(found).device.type == "cpu"
+    small.model.to("cpu").eval()
 
 
 def test_a_network_of_broken_weights_predicts_no_number(small):

@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 _DECAY, _SHELLS_END = 5.0, 1.8
 # ln k_0 where the solvent has no share: D* of a structure without a way through has a logarithm.
 _NO_SOLVENT = -28.0
+# Of a logarithm. A network that has hardly begun to learn may find a surroundings so unusual that
+# single precision has no number for its guess, and one such particle would end the training.
+_MOST = 30.0
 _NOTHING = 1e-6  # of D*: as good as none
 _FEW = 0.01  # of the structures, that may have no way through
 _SMALL_FACET = 0.02  # square diameters; the network need not tell smaller ones apart
@@ -238,7 +241,8 @@ class Resistors(TensorNetwork):
         prepared, kernels = self._prepared(), self._kernels_on(device)
         enlarged, edge = sees.enlarged(positions, *lengths)
         if not kernels.holds(enlarged.shape[1]):
-            return super().from_structures(sees, positions, *lengths, device)
+            by_torch = super().from_structures(sees, positions, *lengths, device)
+            return Predicted(*(part.cpu() for part in by_torch))
         box = edge / diameter
         centres = np.asarray(enlarged, dtype=np.float64) / diameter
         return Predicted(*prepared.output(kernels.sums(centres, box), box**3))
@@ -258,7 +262,8 @@ class Resistors(TensorNetwork):
         k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
         power = dissipation(graph, conductance, field) - k_0 * _of_facets(graph)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
-        occupancy = torch.exp(self.occupancy(hidden)).view(structures, particles)
+        logarithm = self.occupancy(hidden).clamp_max(_MOST)
+        occupancy = torch.exp(logarithm).view(structures, particles)
         unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
         tensor = unit[:, None, None] * (power + beside)
@@ -341,7 +346,7 @@ class Resistors(TensorNetwork):
             around.append(particle)
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
-        return (facet * torch.exp(logarithm))[:, 0], torch.cat(around, 1)
+        return (facet * torch.exp(logarithm.clamp_max(_MOST)))[:, 0], torch.cat(around, 1)
 
 
 def _of_facets(graph: Graph) -> torch.Tensor:
