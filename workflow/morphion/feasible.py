@@ -85,7 +85,7 @@ def _cutoffs(config: Config) -> Iterator[str]:
         if isinstance(network, PairsNetwork) and network.cutoff > most:
             yield (
                 f"surrogates.networks.{name}.cutoff = {network.cutoff:g} sphere diameters is more "
-                f"than half the box edge; at most {most:.4g}"
+                f"than half the box edge; set it to at most {most:.4g}"
             )
 
 

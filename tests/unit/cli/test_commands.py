@@ -50,8 +50,9 @@ def by_hand(tmp_path):
 
 @pytest.mark.parametrize("method", ["kmc", "exact"])
 def test_label_prints_the_promised_json(morphion, by_hand, method):
+    precision = ("--relative-error", 0.1) if method == "kmc" else ("--relative-residual", 1e-5)
     code, out, _ = morphion(
-        "label", by_hand, "--method", method, "--lattice", 20, "--relative-error", 0.1, "--json"
+        "label", by_hand, "--method", method, "--lattice", 20, *precision, "--json"
     )
     (found,) = json.loads(out)
     assert code == 0
@@ -101,7 +102,7 @@ def test_label_takes_a_control_variate(morphion, by_hand):
     ("options", "message"),
     [
         (("--lattice", 32, "--control-variate", 32), "must be below lattice = 32"),
-        (("--method", "exact", "--lattice", 32, "--control-variate", 16), "is for method: kmc"),
+        (("--method", "exact", "--lattice", 32, "--control-variate", 16), "is for --method kmc"),
         (("--lattice", 64, "--control-variate", 16, "--transport", "thin.yaml"), "use at least 25"),
     ],
 )
@@ -194,7 +195,8 @@ def test_a_seed_gives_the_same_walk_and_another_a_different_one(morphion, by_han
         (('0.0 2.0"', '0.0 3.0"'), (), "cub"),
         (("3\n", "5\n"), (), "5"),
         (("", ""), ("--lattice", 8), "--lattice: Input should be greater than or equal to 16"),
-        (("", ""), ("--relative-error", -1), "--relative-error: Input should be greater than 0"),
+        (("", ""), ("--relative-residual", -1), "--relative-residual: Input should be greater"),
+        (("", ""), ("--relative-error", 0.1), "--relative-error is for --method kmc: leave it out"),
         (("", ""), ("--lattice", 2000), "the largest lattice that fits has"),
         (("", ""), ("--transport", "none.yaml"), "none.yaml: cannot be read"),
     ],

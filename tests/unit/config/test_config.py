@@ -86,6 +86,10 @@ def test_demo_configuration_keeps_the_papers_geometry():
         ),
         ({"surrogates": {"driver": "magic"}}, r"driver = 'magic' is none of"),
         (
+            {"surrogates": {"networks": {"mine": {"kind": "graph"}}}},
+            r"driver = 'resistor', the default, is none of \['mine'\]",
+        ),
+        (
             {"transport": {"model": "tabel"}},
             r"transport: there is no tabel; .* coverage-shell, table",
         ),

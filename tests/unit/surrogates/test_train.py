@@ -96,6 +96,12 @@ def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, curr
     assert learnt[-1] < learnt[0] - 0.5
 
 
+def test_a_round_that_the_configuration_has_not_is_refused(tmp_path, dataset):
+    config = make_config(tmp_path, max_epochs=1)
+    with pytest.raises(ConfigError, match=f"round 7: .* has rounds = {config.rounds}"):
+        train(config, dataset, "rdf", "random", 7, tmp_path / "model")
+
+
 def test_a_training_without_currents_says_so(tmp_path, dataset, currents, capsys):
     config = make_config(tmp_path, max_epochs=1)
     train(config, dataset, "resistor", "random", 0, tmp_path / "without")

@@ -56,7 +56,7 @@ def results_page(
     if "learning_curve" in tables:
         parts.append(_learning_curve(tables["learning_curve"], left_out))
         parts.append([_shown("learning_curves", "MAPE against training structures", output)])
-    parts.append(["## Loss curves", "", _shown("training", "Losses of every epoch", output)])
+    parts.append(_losses(output))
     parts.append(_out_of_distribution(tables["table1"], tables.get("table2")))
     parts.append(_every_network(tables["out_of_distribution"]))
     for name, source in figures.items():
@@ -84,10 +84,22 @@ def _head(config: Config, networks: pd.DataFrame, speed: pd.DataFrame, output: P
         "",
         f"Run seed {config.seed}; {first.get('validation', 0)} structures to validate, "
         f"{first.get('test', 0)} to test; {labels}. In brackets: 95 % bootstrap intervals over "
-        "independent structures, as one of which a run of an annealing counts. MSE is in D*², "
+        "independent structures, as one of which a run of an annealing counts: a network trained "
+        "anew, from other weights, may lie outside. MSE is in D*², "
         "D* = D / (largest D of the first data set).",
     ]
     return lines
+
+
+def _losses(output: Path) -> list[str]:
+    return [
+        "## Loss curves",
+        "",
+        "Validation: mean squared error of D*. Training: what the network minimises, of which "
+        "errors of logarithms, tensors and currents are part for some, and only its course tells.",
+        "",
+        _shown("training", "Losses of every epoch", output),
+    ]
 
 
 def _accuracy(networks: pd.DataFrame, costs: pd.DataFrame, left_out: pd.DataFrame) -> list[str]:
@@ -271,7 +283,8 @@ def _learning_curve(path: Path, left_out: pd.DataFrame) -> list[str]:
     return [
         "## Learning curves",
         "",
-        "MAPE on the test set in percent against the number of structures trained on.",
+        "MAPE on the test set in percent against the number of structures trained on, at the same "
+        "number of epochs: fewer structures are fewer steps as well.",
         "",
         *_table(("network", *map(str, sizes)), rows),
     ]
@@ -298,7 +311,8 @@ def _out_of_distribution(table1: Path, table2: Path | None) -> list[str]:
         "runs of a round selected, before it was trained again with them, and those sampled from "
         "the last runs, which no network was trained on; and the network trained last on other "
         "loadings. Evenly in D*: every range of predictions counts as much as another, as where "
-        "the paper's selection draws evenly from them.",
+        "the paper's selection draws evenly from them. The paper's own are of other structures and "
+        "of labels by walks, whose noise counts.",
         "",
         *_table(head, rows),
     ]

@@ -182,6 +182,8 @@ def read_table(path: Path, columns: Sequence[str], *, may_be_empty: bool = False
     """A table written by this module; raises MorphionError if it lacks rows or columns."""
     try:
         table = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise MorphionError(f"{path}: no such table; snakemake makes it") from error
     except (OSError, ValueError) as error:
         raise MorphionError(f"{path}: cannot be read as a table ({error})") from error
     missing = [name for name in columns if name not in table]

@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,10 @@ class Engine(StrEnum):
     gpu = "gpu"
 
 
+# What the configuration's own would be too coarse, or too much, for.
+_DEFAULTS = {"target_relative_error": 0.01, "max_hops": 5e11, "relative_residual": 1e-6}
+
+
 def label(
     structures: Annotated[
         list[Path], typer.Argument(help="GSD or extended XYZ files, or stores.", show_default=False)
@@ -36,12 +41,21 @@ def label(
         Path | None, typer.Option(help="Transport model (YAML); default: coverage-shell.")
     ] = None,
     walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
-    relative_error: Annotated[float, typer.Option(help="kmc: standard error aimed at.")] = 0.01,
+    relative_error: Annotated[
+        float | None,
+        typer.Option(help="kmc: standard error aimed at; default: 0.01.", show_default=False),
+    ] = None,
     control_variate: Annotated[
         int | None, typer.Option(help="kmc: sites of a coarser lattice that saves hops.")
     ] = None,
-    max_hops: Annotated[float, typer.Option(help="kmc: hops a file may cost.")] = 5e11,
-    relative_residual: Annotated[float, typer.Option(help="exact: residual to reach.")] = 1e-6,
+    max_hops: Annotated[
+        float | None,
+        typer.Option(help="kmc: hops a file may cost; default: 5e11.", show_default=False),
+    ] = None,
+    relative_residual: Annotated[
+        float | None,
+        typer.Option(help="exact: residual to reach; default: 1e-6.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
     engine: Annotated[Engine, typer.Option(help="auto takes a GPU where there is one.")] = (
         Engine.auto
@@ -62,20 +76,26 @@ def label(
     from morphion.transport import load_transport
 
     use_threads(threads)
-    if method is Method.exact and walkers is not None:
-        raise ConfigError("morphion label: --walkers is for --method kmc: leave it out")
-    options = {
-        "method": method.value,
-        "lattice": lattice,
-        "target_relative_error": relative_error,
-        "max_hops": max_hops,
-        "relative_residual": relative_residual,
+    given = {
+        Method.kmc: {
+            "walkers": walkers,
+            "target_relative_error": relative_error,
+            "control_variate": control_variate,
+            "max_hops": max_hops,
+        },
+        Method.exact: {"relative_residual": relative_residual},
     }
-    optional = {"walkers": walkers, "control_variate": control_variate}
-    options |= {name: value for name, value in optional.items() if value is not None}
+    options = {"method": method.value, "lattice": lattice} | _DEFAULTS
     # Keys of the configuration, which the options are named after but for one.
-    names = {name: "--" + name.replace("_", "-") for name in options}
+    names = {name: "--" + name.replace("_", "-") for name in chain(options, *given.values())}
     names["target_relative_error"] = "--relative-error"
+    for of, settings in given.items():
+        for name in (asked := {k: v for k, v in settings.items() if v is not None}):
+            if of is not method:
+                raise ConfigError(
+                    f"morphion label: {names[name]} is for --method {of.value}: leave it out"
+                )
+        options |= asked
     labels_config = validate(Labels, options, source="morphion label", names=names)
     results: list[dict] = []
     try:

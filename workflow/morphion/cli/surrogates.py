@@ -93,7 +93,9 @@ def predict(
 
     D is in units of the solvent's diffusivity; the spread is one standard deviation. A structure
     is in the domain of the network if its training set held such: loading, box, arrangement,
-    transport model and D*; if not, the reason is given; its spread was tested on no such one.
+    transport model and D*; if not, the reason is given, and the spread may be several times too
+    small. D is that of the lattice of the training's labels, which the spread leaves out: on 75
+    sites an edge, a few per cent of D.
     """
     from morphion.surrogates.files import predict_files
     from morphion.transport.files import load_transport

@@ -348,7 +348,8 @@ class Surrogates(Block):
     @model_validator(mode="after")
     def _names_exist(self):
         if self.driver not in self.networks:
-            raise ValueError(f"driver = {self.driver!r} is none of {sorted(self.networks)}")
+            known = "" if "driver" in self.model_fields_set else ", the default,"
+            raise ValueError(f"driver = {self.driver!r}{known} is none of {sorted(self.networks)}")
         curve = self.learning_curve
         for name in curve.networks:
             if name not in self.networks:

@@ -112,8 +112,9 @@ def _limits(described: Description) -> Iterable[str]:
     yield "## Limits"
     yield _paragraph(
         "`morphion predict` says `in_domain: false`, and why, of a structure outside one of these "
-        "ranges or meant for another transport model. The spread was tested on no such one: "
-        "structures annealed for a high D, for one, lie above every training label."
+        "ranges or meant for another transport model. The spread is calibrated on the validation "
+        "set and holds for structures of its families; it is too small for what annealing finds, "
+        "and may be several times too small at another loading."
     )
     yield _table(
         ("quantity", "unit", "range", "of"),

@@ -1,10 +1,10 @@
 """How unlike its training set a structure is to a network: the leverage of its sensitivities.
 
 A prediction's sensitivities F, a row, are the derivatives of ln D* with respect to some weights of
-the network. If these are known as well as a training set with sensitivities F_s can tell them, the
+the network. If these are known as well as a training set with sensitivities F_t can tell them, the
 variance of ln D* is proportional to the structure's leverage,
 
-    s^2 = F (sum_s F_s^T F_s)^-1 F^T
+    s^2 = F (sum_t F_t^T F_t)^-1 F^T
 
 (the Laplace approximation for these weights: MacKay, doi:10.1162/neco.1992.4.3.448). It grows where
 a structure depends on what contributed little in training.

@@ -19,6 +19,7 @@ _PUBLISHED = f"a published network ({CHECKSUMS})", lambda folder: (folder / CHEC
 _PROVENANCE = ("version", "commit", "created", "config_digest")  # what means something elsewhere
 _SAME = 1e-6  # relative
 _FITTED = 0.01  # of a fit that was not quite at its end
+_VALIDATED = {True: 0.01, False: 0.1}  # of the best loss; whether surely in float32, as here
 
 
 def publish(
@@ -72,6 +73,12 @@ def _require_own(predictions: pd.DataFrame, described: Description, source: str)
     # Whatever else was fitted, its size was: to the errors of this set.
     rows = (predictions.split == "validation").to_numpy()
     error = predictions.label.to_numpy()[rows] - prediction[rows]
+    loss, best = np.mean(error**2), described.training["validation_loss"]
+    if abs(loss - best) > _VALIDATED[described.block.training.precision == "float32"] * best:
+        raise SurrogateError(
+            f"{source}: the mean squared error on the validation set is {loss:.4g}, network "
+            f"{name!r} had {best:.4g}: predictions of another network"
+        )
     mean = np.mean((error / np.where(spread[rows] > 0, spread[rows], 1)) ** 2)
     if not (same and (abs(mean - 1) < _FITTED or not error.any())):
         raise SurrogateError(

@@ -17,7 +17,7 @@ from morphion import provenance
 from morphion.config import Config
 from morphion.config.load import block, trained
 from morphion.config.surrogates import Network
-from morphion.errors import MorphionError, SurrogateError
+from morphion.errors import ConfigError, MorphionError, SurrogateError
 from morphion.files import atomic_folder, require_replaceable
 from morphion.philox import generator, stream_key
 from morphion.progress import log
@@ -64,10 +64,10 @@ def train(
     where it was and ends with the identical network; SIGTERM and Ctrl-C save and exit with status
     143 and 130.
 
-    Raises ConfigError for a network the configuration lacks, StoreError for an unsound data set,
-    SurrogateError for an empty set, fewer structures than ranks, labels made otherwise than the
-    configuration says, or a loss that is not finite, MorphionError for an output that holds
-    anything but a trained network.
+    Raises ConfigError for a network or round the configuration lacks, StoreError for an unsound
+    data set, SurrogateError for an empty set, fewer structures than ranks, labels made otherwise
+    than the configuration says, or a loss that is not finite, MorphionError for an output that
+    holds anything but a trained network.
     """
     output = Path(output)
     require_replaceable(output, *A_MODEL)
@@ -75,6 +75,8 @@ def train(
     # Of the code that trains: by the end of a long training there may be another.
     provenance.git_commit()
     training = config.surrogates.network(network).training
+    if round_ > config.rounds:
+        raise ConfigError(f"round {round_}: the configuration has rounds = {config.rounds}")
     data = read_labelled(dataset_path, split)
     require_own_labels(str(dataset_path), data.attrs, config)
     data = limited(data, training.structures, config.seed, round_, split)
@@ -251,7 +253,7 @@ class _Training:
         log(
             f"{self._output}: {len(position.history)} epochs in {position.seconds:.0f} s; best "
             f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
-            f"spread up to {100 * domain['relative_spread'][1]:.2g} % there; "
+            f"spread up to {100 * domain['relative_spread'][1]:.2g} % of D* in the validation set; "
             f"loader {100 * best[6]:.1f} % of a step"
         )
 
