@@ -80,6 +80,16 @@ def test_the_card_has_the_errors_and_the_domain(published, table):
     assert max(map(len, card.splitlines())) < 130
 
 
+@pytest.mark.parametrize("name", ["trees", "periodic"])
+def test_every_kind_of_network_is_published(tmp_path, dataset, trained, table, name):
+    train(make_config(tmp_path, max_epochs=2), dataset, name, "random", 0, tmp_path / "model")
+    own = predict_dataset(Surrogate.load(tmp_path / "model", "cpu"), dataset)
+    publish(tmp_path / "model", tmp_path / "published", own, source="t.csv")
+    message = rf"t\.csv: the mean squared error .*, network '{name}' had .*: predictions of another"
+    with pytest.raises(SurrogateError, match=message):
+        publish(tmp_path / "model", tmp_path / "other", table, source="t.csv")
+
+
 def test_predictions_of_another_network_are_refused_and_nothing_is_left(tmp_path, trained, table):
     others = table.assign(spread=1.01 * table.spread)
     with pytest.raises(SurrogateError, match=r"t\.csv: .*predictions of another network"):
