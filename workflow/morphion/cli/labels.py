@@ -4,12 +4,15 @@ import json
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from morphion.cli.options import PEOPLE, PIPELINE, ConfigFile, Json, Threads, use_threads
 from morphion.cli.tables import print_whole, table_of_structures
+
+if TYPE_CHECKING:
+    from morphion.config.labels import Labels
 
 
 class Method(StrEnum):
@@ -31,6 +34,11 @@ class Engine(StrEnum):
 _DEFAULTS = {"target_relative_error": 0.01, "max_hops": 5e11, "relative_residual": 1e-6}
 
 
+def _help(what: str, name: str) -> str:
+    """Of an option whose default is none, so that it shows whether it was given."""
+    return f"{what}; default: {_DEFAULTS[name]:g}."
+
+
 def label(
     structures: Annotated[
         list[Path], typer.Argument(help="GSD or extended XYZ files, or stores.", show_default=False)
@@ -43,18 +51,18 @@ def label(
     walkers: Annotated[int | None, typer.Option(help="kmc: walkers; default: a pilot.")] = None,
     relative_error: Annotated[
         float | None,
-        typer.Option(help="kmc: standard error aimed at; default: 0.01.", show_default=False),
+        typer.Option(help=_help("kmc: standard error aimed at", "target_relative_error")),
     ] = None,
     control_variate: Annotated[
         int | None, typer.Option(help="kmc: sites of a coarser lattice that saves hops.")
     ] = None,
     max_hops: Annotated[
         float | None,
-        typer.Option(help="kmc: hops a file may cost; default: 5e11.", show_default=False),
+        typer.Option(help=_help("kmc: hops a file may cost", "max_hops")),
     ] = None,
     relative_residual: Annotated[
         float | None,
-        typer.Option(help="exact: residual to reach; default: 1e-6.", show_default=False),
+        typer.Option(help=_help("exact: residual to reach", "relative_residual")),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="kmc: seed of the walk.")] = 0,
     engine: Annotated[Engine, typer.Option(help="auto takes a GPU where there is one.")] = (
@@ -68,9 +76,6 @@ def label(
     Lengths of the transport model are in units of each file's sphere diameter; D is in units of
     the solvent's. A file's walk depends on the seed and the file only.
     """
-    from morphion.config.labels import Labels
-    from morphion.config.load import validate
-    from morphion.errors import ConfigError
     from morphion.gpu import choose
     from morphion.labels.files import label_files
     from morphion.transport import load_transport
@@ -85,30 +90,37 @@ def label(
         },
         Method.exact: {"relative_residual": relative_residual},
     }
-    options = {"method": method.value, "lattice": lattice} | _DEFAULTS
-    # Keys of the configuration, which the options are named after but for one.
-    names = {name: "--" + name.replace("_", "-") for name in chain(options, *given.values())}
-    names["target_relative_error"] = "--relative-error"
-    for of, settings in given.items():
-        for name in (asked := {k: v for k, v in settings.items() if v is not None}):
-            if of is not method:
-                raise ConfigError(
-                    f"morphion label: {names[name]} is for --method {of.value}: leave it out"
-                )
-        options |= asked
-    labels_config = validate(Labels, options, source="morphion label", names=names)
+    config = _labels_config(method, lattice, given)
     results: list[dict] = []
     try:
         results.extend(
-            label_files(
-                structures, load_transport(transport), labels_config, seed, choose(engine.value)
-            )
+            label_files(structures, load_transport(transport), config, seed, choose(engine.value))
         )
     finally:  # what was found before an error, or before someone had enough
         if results and as_json:
             print(json.dumps(results, indent=2))
         elif results:
             _print_table(results)
+
+
+def _labels_config(method: Method, lattice: int, given: dict[Method, dict]) -> "Labels":
+    """The block ``labels`` of what was ``given`` of the settings of each method, by key."""
+    from morphion.config.labels import Labels
+    from morphion.config.load import validate
+    from morphion.errors import ConfigError
+
+    options = {"method": method.value, "lattice": lattice} | _DEFAULTS
+    # Keys of the configuration, which the options are named after but for one.
+    names = {name: "--" + name.replace("_", "-") for name in chain(options, *given.values())}
+    names["target_relative_error"] = "--relative-error"
+    for of, settings in given.items():
+        asked = {name: value for name, value in settings.items() if value is not None}
+        if asked and of is not method:
+            raise ConfigError(
+                f"morphion label: {names[min(asked)]} is for --method {of.value}: leave it out"
+            )
+        options |= asked
+    return validate(Labels, options, source="morphion label", names=names)
 
 
 def labels(
