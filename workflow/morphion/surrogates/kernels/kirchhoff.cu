@@ -19,8 +19,15 @@ struct Equations {
     }
 };
 
+// Shared memory, known as such to the compiler wherever it is asked for.
+__device__ __forceinline__ double* in_shared()
+{
+    __shared__ double values[SHARED];
+    return values;
+}
+
 // Currents into each particle, per unit of its potential and by the unit fields along the axes.
-__device__ __forceinline__ void fill_diagonal(const Equations& all, const Room* room, int before)
+__device__ __forceinline__ void fill_diagonal(Equations all, const Room* room, int before)
 {
     for (int i = threadIdx.x; i < all.order; i += SOLVERS) {
         const size_t particle = before + i;
@@ -56,7 +63,7 @@ __device__ __forceinline__ void sum_up(double* sums, int count, double* shared)
 }
 
 // Mean of the diagonal, which scales what fixes the potentials that Kirchhoff leaves free.
-__device__ __forceinline__ double mean_of_diagonal(const Equations& all)
+__device__ __forceinline__ double mean_of_diagonal(Equations all)
 {
     __shared__ double parts[32], mean;
     __syncthreads();
@@ -77,7 +84,7 @@ __device__ __forceinline__ double mean_of_diagonal(const Equations& all)
 }
 
 __device__ __forceinline__ void assemble(
-    const Equations& all, const Network* network, const Room* room, int b)
+    Equations all, const Network* network, const Room* room, int b)
 {
     const int order = all.order, before = b * order;
     fill_diagonal(all, room, before);
@@ -98,7 +105,7 @@ __device__ __forceinline__ void assemble(
 
 // Subtract from the rows below `k` what makes their column k vanish. A thread reads its entries of
 // several rows before it writes one, so that it waits for memory once.
-__device__ __forceinline__ void eliminate_below(const Equations& all, int k)
+__device__ __forceinline__ void eliminate_below(Equations all, int k)
 {
     constexpr int rows = 6;
     const int lane = threadIdx.x % 32, group = threadIdx.x / 32;
@@ -124,7 +131,7 @@ __device__ __forceinline__ void eliminate_below(const Equations& all, int k)
 }
 
 // Whether the matrix is positive; then its triangle is what elimination leaves.
-__device__ bool eliminate_in_memory(const Equations& all)
+__device__ bool eliminate_in_memory(Equations all)
 {
     for (int k = 0; k < all.order; ++k) {
         if (!(all.row(k)[k] > 0)) return false;
@@ -134,11 +141,13 @@ __device__ bool eliminate_in_memory(const Equations& all)
     return true;
 }
 
-// The same for few particles. A row is written back once, when nothing more changes it, and read
-// by all then. Not inlined: what is around it would leave it too few registers.
-__device__ __noinline__ bool eliminate_in_registers(const Equations& all)
+// The same for few particles, of equations in shared memory. A row is written back once, when nothing
+// more changes it, and read by all then. Not inlined: what is around it would leave it too few
+// registers.
+__device__ __noinline__ bool eliminate_in_registers(int order)
 {
-    const int lane = threadIdx.x % 32, group = threadIdx.x / 32, width = all.order + 3;
+    const int lane = threadIdx.x % 32, group = threadIdx.x / 32, width = order + 3;
+    const Equations all = {in_shared(), order};
     double entry[HIGH][WIDE];
 #pragma unroll
     for (int a = 0; a < HIGH; ++a) {
@@ -146,47 +155,48 @@ __device__ __noinline__ bool eliminate_in_registers(const Equations& all)
 #pragma unroll
         for (int b = 0; b < WIDE; ++b) {
             const int j = lane + 32 * b;
-            entry[a][b] = i < all.order && i <= j && j < width ? all.row(i)[j] : 0.0;
+            entry[a][b] = i < order && i <= j && j < width ? all.row(i)[j] : 0.0;
         }
     }
-    for (int k = 0; k < all.order; ++k) {
-        double* above = all.row(k);
+    double* above = all.values;  // row k, from where entry 0 would be
 #pragma unroll
-        for (int a = 0; a < HIGH; ++a) {
-            if (group + a * WARPS != k) continue;
+    for (int ready = 0; ready < HIGH; ++ready) {  // in each warp's registers, the row to write back
+        for (int k = ready * WARPS; k < min((ready + 1) * WARPS, order); above += order + 2 - k++) {
+            if (k % WARPS == group) {
 #pragma unroll
-            for (int b = 0; b < WIDE; ++b)
-                if (lane + 32 * b >= k && lane + 32 * b < width) above[lane + 32 * b] = entry[a][b];
-        }
-        __syncthreads();
-        if (!(above[k] > 0)) return false;
-        const double inverse = 1 / above[k];
-        double right[WIDE];
+                for (int b = 0; b < WIDE; ++b) {
+                    const int j = lane + 32 * b;
+                    if (j >= k && j < width) above[j] = entry[ready][b];
+                }
+            }
+            __syncthreads();
+            if (!(above[k] > 0)) return false;
+            const double inverse = 1 / above[k];
+            double right[WIDE];
 #pragma unroll
-        for (int b = 0; b < WIDE; ++b) {
-            const int j = lane + 32 * b;
-            right[b] = j > k && j < width ? above[j] * inverse : 0.0;
-        }
+            for (int b = 0; b < WIDE; ++b) {
+                const int j = lane + 32 * b;
+                right[b] = j > k && j < width ? above[j] * inverse : 0.0;
+            }
 #pragma unroll
-        for (int a = 0; a < HIGH; ++a) {
-            const int i = group + a * WARPS;
-            if (i <= k || i >= all.order) continue;
-            const double left = above[i];
+            for (int a = ready; a < HIGH; ++a) {
+                const int i = group + a * WARPS;
+                if (i <= k || i >= order) continue;
+                const double left = above[i];
 #pragma unroll
-            for (int b = 0; b < WIDE; ++b)  // but for those before the diagonal in all rows
-                if (32 * b + 31 >= a * WARPS) entry[a][b] = fma(-left, right[b], entry[a][b]);
+                for (int b = 0; b < WIDE; ++b)  // but for those before the diagonal in all rows
+                    if (32 * b + 31 >= a * WARPS) entry[a][b] = fma(-left, right[b], entry[a][b]);
+            }
         }
     }
     __syncthreads();
     return true;
 }
 
-// The solutions take the place of the right-hand sides; false if the matrix is not positive.
-__device__ bool solve(const Equations& all)
+// What elimination left, solved: solutions take the place of the right-hand sides.
+__device__ __forceinline__ void substitute(Equations all)
 {
     const int order = all.order;
-    const bool few = doubles_of_equations(order) <= SHARED;
-    if (!(few ? eliminate_in_registers(all) : eliminate_in_memory(all))) return false;
     for (int i = threadIdx.x; i < order; i += SOLVERS) all.row(i)[i] = 1 / all.row(i)[i];
     __syncthreads();
     for (int k = order - 1; k >= 0; --k) {
@@ -202,6 +212,18 @@ __device__ bool solve(const Equations& all)
         row[order + at % 3] *= row[at / 3];
     }
     __syncthreads();
+}
+
+// False if the matrix is not positive.
+__device__ __forceinline__ bool solve(Equations all)
+{
+    if (doubles_of_equations(all.order) > SHARED) {
+        if (!eliminate_in_memory(all)) return false;
+        substitute(all);
+        return true;
+    }
+    if (!eliminate_in_registers(all.order)) return false;
+    substitute({in_shared(), all.order});
     return true;
 }
 
@@ -209,7 +231,7 @@ __device__ bool solve(const Equations& all)
 // sums: xx, xy, xz, yy, yz, zz. The power of each pair in all of them takes the place of its
 // conductance.
 __device__ __forceinline__ void dissipate(
-    const Equations& all, const Network* network, const Room* room, int b, double* sums)
+    Equations all, const Network* network, const Room* room, int b, double* sums)
 {
     const int before = b * all.order;
     for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
@@ -242,6 +264,7 @@ __device__ __forceinline__ double of_pairs(
     const double first = network->centres[0], centre = network->centres[column];
     const double by_width = last / (network->centres[last] - first);
     double sum = 0.0;
+#pragma unroll 4
     for (int e = room->start[b] + part; e < room->start[b + 1]; e += parts) {
         const float away = (float)((room->along[e].distance - centre) * by_width);
         sum += room->conductance[e] * expf(-0.5f * away * away);
@@ -255,6 +278,7 @@ __device__ __forceinline__ double of_particles(
 {
     const int particles = (int)room->particles, begin = b * particles;
     double sum = 0.0;
+#pragma unroll 4
     for (int i = begin + part; i < begin + particles; i += parts)
         sum += room->occupancy[i] * room->seen[(size_t)i * network->neurons + column];
     return sum;
@@ -292,7 +316,7 @@ __device__ __forceinline__ void weigh(
 extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const Network* network, const Room* room, int structures, double* found, int done)
 {
-    __shared__ double shared[SHARED];
+    double* shared = in_shared();
     const int particles = (int)room->particles;
     const size_t size = doubles_of_equations(particles);
     const Equations all = {size <= SHARED ? shared : room->matrices + blockIdx.x * size, particles};
