@@ -54,6 +54,8 @@ def test_structures_of_stores_stand_among_those_of_files(annealed, tmp_path):
     np.testing.assert_array_equal([one.positions for one in packed], centres[1])
     with pytest.raises(StoreError, match=r"no\.zarr: does not exist"):
         structures_in([tmp_path / "no.zarr"])
+    with pytest.raises(StoreError, match=r"unknown suffix; expected one of \.gsd.*\.zarr\.zip$"):
+        structures_in([tmp_path])
 
 
 def test_an_empty_choice_is_refused_with_what_there_is(annealed, tmp_path):

@@ -19,6 +19,7 @@ from morphion.structures.files import (
 
 # Per-structure quantities that travel with the positions where a store has them.
 _QUANTITIES = ("diffusivity", "stderr", "prediction", "accepted_prediction")
+_STORES = (".zarr", ".zarr.zip")
 
 
 def export_structures(
@@ -66,9 +67,13 @@ def export_structures(
 def structures_in(paths: Sequence[Path]) -> list[StructureFile]:
     """The structures of GSD or extended XYZ files, and all of those in stores, in the order given.
 
-    Raises StructureError as ``read_structure_files`` does, StoreError for a store that is not sound
-    or holds none.
+    Raises StructureError as ``read_structure_files`` does, StoreError for what has neither a
+    structure file's suffix nor a store's, and for a store that is not sound or holds none.
     """
+    for path in paths:
+        if not (_is_store(path) or _is_structure_file(Path(path))):
+            known = ", ".join((*STRUCTURE_SUFFIXES, *_STORES))
+            raise StoreError(f"{path}: unknown suffix; expected one of {known}")
     found = iter(read_structure_files([path for path in paths if not _is_store(path)]))
     return [
         structure
@@ -87,7 +92,7 @@ def _structures_of(store: Path) -> list[StructureFile]:
 
 
 def _is_store(path: Path) -> bool:
-    return Path(path).name.endswith((".zarr", ".zarr.zip"))
+    return Path(path).name.endswith(_STORES)
 
 
 def structure_at(source: Path, row: int) -> tuple[np.ndarray, float, float]:
