@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from morphion.surrogates.networks import Batch, Surrogate3D, Targets
+from morphion.surrogates.settling import Examples
 
 if TYPE_CHECKING:
     from morphion.surrogates.representations import Representation
@@ -42,6 +43,10 @@ class Ensemble(Surrogate3D):
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         for member in self.members:
             member.calibrate(batches, diffusivity)
+
+    def settle(self, training: Examples, validation: Examples) -> bool:
+        settled = [member.settle(training, validation) for member in self.members]
+        return any(settled)
 
     def forward(self, inputs: torch.Tensor) -> list[Any]:
         """What each member returns."""

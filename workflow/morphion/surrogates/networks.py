@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from morphion.config.surrogates import DenseNetwork
+from morphion.surrogates.settling import Examples
 
 if TYPE_CHECKING:
     from morphion.surrogates.representations import Representation
@@ -130,6 +131,10 @@ class Surrogate3D(nn.Module):
         """How unlike the training set structures are to the network [B], in a unit of its own; 0 of
         one that cannot tell."""
         return torch.zeros_like(self.diffusivity(output))
+
+    def settle(self, training: Examples, validation: Examples) -> bool:
+        """Fit what is left to fit once the steps of a training are done; whether there was any."""
+        return False
 
     def remember(self, batches: Iterable[Any]) -> None:
         """Take in, once it is trained, what a network needs to tell ``novelty``; ``batches`` are

@@ -19,8 +19,7 @@ _PUBLISHED = f"a published network ({CHECKSUMS})", lambda folder: (folder / CHEC
 _PROVENANCE = ("version", "commit", "created", "config_digest")  # what means something elsewhere
 _SAME = 1e-6  # relative
 _FITTED = 0.01  # of a fit that was not quite at its end
-# Of the best loss; a larger share where that may have been in half precision, as nothing is here.
-_VALIDATED, _ROUNDED = 0.01, 0.1
+_VALIDATED = 0.01  # of the loss on the validation set; another device may have told that
 
 
 def publish(
@@ -74,12 +73,11 @@ def _require_own(predictions: pd.DataFrame, described: Description, source: str)
     # Whatever else was fitted, its size was: to the errors of this set.
     rows = (predictions.split == "validation").to_numpy()
     error = predictions.label.to_numpy()[rows] - prediction[rows]
-    loss, best = np.mean(error**2), described.training["validation_loss"]
-    precision = getattr(described.block.training, "precision", "float32")  # trees have none
-    if abs(loss - best) > (_VALIDATED if precision == "float32" else _ROUNDED) * best:
+    loss, own = np.mean(error**2), described.training["validation_loss"]
+    if abs(loss - own) > _VALIDATED * own:
         raise SurrogateError(
             f"{source}: the mean squared error on the validation set is {loss:.4g}, network "
-            f"{name!r} had {best:.4g}: predictions of another network"
+            f"{name!r} had {own:.4g}: predictions of another network"
         )
     mean = np.mean((error / np.where(spread[rows] > 0, spread[rows], 1)) ** 2)
     if not (same and (abs(mean - 1) < _FITTED or not error.any())):

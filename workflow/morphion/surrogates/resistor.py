@@ -42,11 +42,13 @@ from morphion.gpu import CudaDevice, choose
 from morphion.progress import log
 from morphion.surrogates.kirchhoff import GROUND, dissipation, fields
 from morphion.surrogates.leverage import familiar_with, leverage
+from morphion.surrogates.local_errors import current_errors, occupancy_errors
 from morphion.surrogates.networks import Batch, Targets, TensorNetwork
 from morphion.surrogates.pairs import Graph
 from morphion.surrogates.resistor_cpu import sums
 from morphion.surrogates.resistor_gpu import OnDevice, fits
 from morphion.surrogates.resistor_weights import Constants, Prepared, Sums, weights_of
+from morphion.surrogates.settling import Examples, Told, settle
 from morphion.surrogates.surroundings import (
     Standardised,
     Surroundings,
@@ -197,6 +199,38 @@ class Resistors(TensorNetwork):
         """The leverage of structures (``morphion.surrogates.leverage``)."""
         return output.novelty
 
+    def settle(self, training: Examples, validation: Examples) -> bool:
+        """Fit the weights that sensitivities are of to D* alone, where that helps notably."""
+        layers = (self.pair.weight, self.occupancy.weight, self.occupancy.bias)
+        ends = np.cumsum([layer.numel() for layer in layers])[:-1]
+
+        def told_with(weights: np.ndarray, examples: Examples) -> Told:
+            put(weights)
+            found = [self._told(graph) for graph in examples.batches()]
+            predicted, sensitivities = map(np.concatenate, zip(*found, strict=True))
+            none = predicted <= self.least_output * predicted.max()
+            error = np.log(examples.diffusivity / np.where(none, examples.diffusivity, predicted))
+            return Told(error, sensitivities)
+
+        def put(weights: np.ndarray) -> None:
+            with torch.no_grad():
+                for layer, part in zip(layers, np.split(weights, ends), strict=True):
+                    layer.copy_(torch.from_numpy(part).view_as(layer))
+            self.eval()  # what loops and kernels take is found again
+
+        given = np.concatenate([_numbers(layer).ravel() for layer in layers]).astype(np.float64)
+        settled = settle(given, told_with, training, validation)
+        put(settled)
+        return settled is not given
+
+    def _told(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """D* of structures, float64 [B], and its sensitivities."""
+        with torch.inference_mode():
+            on_cores, prepared = graph.first.device.type == "cpu", self._prepared()
+            found = self._on_cores(graph) if on_cores else self._sums(graph, self.flow(graph))
+        tensor = prepared.tensor(found, graph.volume)
+        return np.trace(tensor, axis1=1, axis2=2) / 3, prepared.sensitivities(found, graph.volume)
+
     def remember(self, batches: Iterable[Graph]) -> None:
         """Become familiar with the sensitivities of the training set."""
         with torch.inference_mode():
@@ -205,7 +239,10 @@ class Resistors(TensorNetwork):
         self.eval()
 
     def _sensitivities(self, graph: Graph, flow: Flow) -> np.ndarray:
-        """As of ``Sums``, by torch's operators."""
+        return self._sums(graph, flow).sensitivities(graph.volume, *self._of_solvent())
+
+    def _sums(self, graph: Graph, flow: Flow) -> Sums:
+        """What predictions are made of, by torch's operators."""
         with torch.no_grad():
             radial = pair_features(graph, self.centres)[:, : len(self.centres)].double()
             pairs = radial.new_zeros((graph.shape[0], len(self.centres)))
@@ -213,7 +250,7 @@ class Resistors(TensorNetwork):
             occupancy = flow.occupancy.double()
             particles = (occupancy[:, :, None] * flow.seen.double()).sum(1)
             parts = (flow.power.double(), occupancy.sum(1), pairs, particles)
-            return Sums(*map(_numbers, parts)).sensitivities(graph.volume, *self._of_solvent())
+            return Sums(*map(_numbers, parts))
 
     def _of_solvent(self) -> tuple[float, float]:
         """z_0 and k_0."""
@@ -316,9 +353,9 @@ class Resistors(TensorNetwork):
         errors = self.errors(flow.tensor, targets.diffusivity, targets.tensor)
         if targets.flows is None:
             return errors
-        local = self._occupancy_weight * _occupancy_errors(flow.occupancy, targets.flows.occupancy)
+        local = self._occupancy_weight * occupancy_errors(flow.occupancy, targets.flows.occupancy)
         if self._current_weight and targets.progress < self._current_share:
-            local = local + self._current_weight * _current_errors(
+            local = local + self._current_weight * current_errors(
                 inputs, flow.current, targets.flows.current
             )
         return errors + torch.where(targets.flows.known, local, 0)
@@ -352,30 +389,6 @@ class Resistors(TensorNetwork):
 def _of_facets(graph: Graph) -> torch.Tensor:
     """K_ab [B, 3, 3] of a medium of conductivity 1, were there nothing beyond the facets."""
     return dissipation(graph, graph.facet / graph.distance, graph.separation)
-
-
-def _current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """Squared errors of the currents [E, 3] of each structure over the squares of the exact ones,
-    [B], whose pairs are all of a structure's: [B, P, 3]. Those of the graph count, which hold
-    nearly all of the current."""
-    particles = graph.shape[1]
-    first, second = graph.first % particles, graph.second % particles
-    # Place of (first, second), first < second, in the rows of the upper triangle.
-    pair = first * (2 * particles - first - 3) // 2 + second - 1
-    exact = exact[graph.structure, pair].to(current.dtype)
-    total = exact.new_zeros((graph.shape[0], 2)).index_add(
-        0,
-        graph.structure,
-        torch.stack(((current - exact).square().sum(1), exact.square().sum(1)), 1),
-    )
-    # A structure may conduct nothing.
-    return total[:, 0] / torch.where(total[:, 1] > 0, total[:, 1], 1)
-
-
-def _occupancy_errors(occupancy: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """Mean squared error [B] of occupancies [B, N], of which either's mean is 1."""
-    share = occupancy / occupancy.mean(1, keepdim=True)
-    return (share - exact * exact.shape[1]).square().mean(1)
 
 
 def _numbers(values: torch.Tensor) -> np.ndarray:

@@ -109,12 +109,18 @@ class Prepared(NamedTuple):
 
     def output(self, sums: Sums, volume: float) -> tuple[torch.Tensor, torch.Tensor]:
         """D*_ab float32 [B, 3, 3] and the leverage float64 [B] of structures."""
-        unit = self.unit / (sums.occupancy + volume * self.solvent)
-        conductivity = self.constants.conductivity
-        total = sums.power + volume * conductivity * np.eye(3)
-        tensor = (unit[:, None, None] * total).astype(np.float32)
-        found = sums.sensitivities(volume, self.solvent, conductivity)
+        tensor = self.tensor(sums, volume).astype(np.float32)
+        found = self.sensitivities(sums, volume)
         return torch.from_numpy(tensor), torch.from_numpy(leverage(found, self.familiar))
+
+    def tensor(self, sums: Sums, volume: float) -> np.ndarray:
+        """D*_ab float64 [B, 3, 3] of structures."""
+        unit = self.unit / (sums.occupancy + volume * self.solvent)
+        return unit[:, None, None] * (sums.power + volume * self.constants.conductivity * np.eye(3))
+
+    def sensitivities(self, sums: Sums, volume: float) -> np.ndarray:
+        """As of ``Sums``, float64 [B, K]."""
+        return sums.sensitivities(volume, self.solvent, self.constants.conductivity)
 
 
 def weights_of(network: nn.Module) -> Weights:

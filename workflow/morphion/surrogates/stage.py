@@ -3,11 +3,12 @@
 import math
 import platform
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -33,6 +34,7 @@ from morphion.surrogates.networks import Batch, Surrogate3D
 from morphion.surrogates.origin import require_own_labels
 from morphion.surrogates.parallel import Ranks
 from morphion.surrogates.precision import reproducible, strict_float32
+from morphion.surrogates.settling import Examples
 from morphion.surrogates.spread import Spread, fit_spread
 from morphion.surrogates.state import HISTORY, HISTORY_FILE, Position, tensors_of, write_history
 from morphion.transport.files import transport_record
@@ -120,6 +122,17 @@ def _require_no_other(output: Path, network: str, split: str) -> None:
             )
 
 
+class _Trained(NamedTuple):
+    """Of a trained network: how long it took, whether its last layers were fitted to D* alone, the
+    mean squared error of D* on the validation set, and what follows from its predictions there."""
+
+    seconds: float
+    settled: bool
+    loss: float
+    spread: Spread
+    domain: dict[str, list[float]]
+
+
 class _Training:
     """One rank's part of a training, from the data to the published folder."""
 
@@ -177,10 +190,15 @@ class _Training:
                         "continues it"
                     )
                 raise SystemExit(128 + stopped.signal) from None
-            model.remember(self._shown_again(inputs, rows))  # on every rank all of it, as above
+            begun = time.perf_counter()
+            sets = (self._examples(inputs, part) for part in (rows, validation_rows))
+            settled = model.settle(*sets)  # on every rank all of it, as above
+            model.remember(self._shown_again(inputs, rows))
+            seconds = position.seconds + time.perf_counter() - begun
             predicted, novelty = loop.predict(validation_rows)
         if kept is not None:
-            spread = fit_spread(data.diffusivity[validation_rows], predicted, novelty)
+            labels = data.diffusivity[validation_rows]
+            spread = fit_spread(labels, predicted, novelty)
             domain = measure_domain(
                 data.positions[rows],
                 float(data.attrs["box_length"]),
@@ -188,9 +206,14 @@ class _Training:
                 data.diffusivity[rows],
                 spread.of(predicted, novelty) / predicted,
             )
-            self._publish(model, position, spread, domain, kept)
+            loss = float(np.mean((labels - predicted) ** 2))
+            found = _Trained(seconds, settled, loss, spread, domain)
+            self._publish(model, position, found, kept)
         # The other ranks leave once the folder is there.
         ranks.share(None)
+
+    def _examples(self, inputs: Inputs, rows: np.ndarray) -> Examples:
+        return Examples(partial(self._shown_again, inputs, rows), self._data.diffusivity[rows])
 
     def _shown_again(self, inputs: Inputs, rows: np.ndarray) -> Iterator[Any]:
         """Inputs of training structures as they are, no more at once than training has room for."""
@@ -238,12 +261,12 @@ class _Training:
         self,
         model: Surrogate3D,
         position: Position,
-        spread: Spread,
-        domain: dict[str, list[float]],
+        found: _Trained,
         partial: Partial,
     ) -> None:
         best = position.history[position.best_epoch]
-        description = self._description(model, position, spread, domain)
+        description = self._description(model, position, found)
+        settled = f", {found.loss:.3g} with last layers fitted to D* alone" if found.settled else ""
         with atomic_folder(self._output, *A_MODEL) as scratch:
             scratch.mkdir(parents=True)
             write_model(scratch, description, tensors_of(model))
@@ -251,10 +274,10 @@ class _Training:
             shutil.copytree(partial.folder / "events", scratch / "events")
         partial.discard()
         log(
-            f"{self._output}: {len(position.history)} epochs in {position.seconds:.0f} s; best "
-            f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2; "
-            f"spread up to {100 * domain['relative_spread'][1]:.2g} % of D* in the validation set; "
-            f"loader {100 * best[6]:.1f} % of a step"
+            f"{self._output}: {len(position.history)} epochs in {found.seconds:.0f} s; best "
+            f"epoch {position.best_epoch}: loss {best[1]:.3g}, validation {best[2]:.3g} D*^2"
+            f"{settled}; spread up to {100 * found.domain['relative_spread'][1]:.2g} % of D* in "
+            f"the validation set; loader {100 * best[6]:.1f} % of a step"
         )
 
     def _warn_of_structures_without_currents(self) -> None:
@@ -270,8 +293,7 @@ class _Training:
         self,
         model: Surrogate3D,
         position: Position,
-        spread: Spread,
-        domain: dict[str, list[float]],
+        found: _Trained,
     ) -> Description:
         data, config = self._data, self._config
         best = dict(zip(HISTORY, position.history[position.best_epoch], strict=True))
@@ -287,14 +309,15 @@ class _Training:
             voxels=int(data.attrs["voxels"]),
             particles=int(data.positions.shape[1]),
             reference_diffusivity=float(data.attrs["reference_diffusivity"]),
-            spread=spread,
-            domain=domain,
+            spread=found.spread,
+            domain=found.domain,
             training={
                 "epochs": len(position.history),
                 "best_epoch": position.best_epoch,
                 "train_loss": best["train_loss"],
-                "validation_loss": best["validation_loss"],
-                "seconds": round(position.seconds, 3),
+                "validation_loss": found.loss,
+                "settled": found.settled,
+                "seconds": round(found.seconds, 3),
                 "samples_per_second": round(best["samples_per_second"], 3),
                 "loader_share": round(best["loader_share"], 5),
                 "parameters": model.fitted_numbers(),
