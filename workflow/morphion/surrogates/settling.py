@@ -68,8 +68,8 @@ def settle(
 
 
 def _change(found: Told, damping: float) -> np.ndarray:
-    """The change of the weights that would meet D* best, were ln D* linear in them and were a
-    change of ln D* by that of one weight no better than its square times the ``damping``."""
+    """The change c of the weights [K] for which mean (error - F c)^2 + damping sum (c_k f_k)^2 is
+    least, f_k the root mean square of column k of the sensitivities F."""
     columns, inverse = scaled(found.sensitivities)
     # einsum and loops instead of linear algebra, whose last digits depend on its threads.
     known = np.einsum("sk,sl->kl", columns, columns) / len(columns)
