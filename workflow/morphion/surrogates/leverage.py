@@ -31,18 +31,19 @@ def familiar_with(sensitivities: np.ndarray) -> np.ndarray:
         raise SurrogateError(
             "the network finds no sound conductances for some structures of its training set"
         )
-    columns, inverse = scaled(sensitivities)
-    # einsum and loops instead of linear algebra, whose last digits depend on its threads.
-    known = np.einsum("sk,sl->kl", columns, columns) / len(columns) + _RIDGE * np.eye(len(inverse))
-    whitening = inverse_of_root(known) * inverse
+    whitening = whitening_of(sensitivities, _RIDGE)
     mean = np.sqrt(np.mean(leverage(sensitivities, whitening.astype(np.float32)) ** 2))
     return (whitening / max(mean, 1e-30)).astype(np.float32)
 
 
-def scaled(sensitivities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivities [S, K] in units of their root mean squares, and one over these [K]."""
+def whitening_of(sensitivities: np.ndarray, ridge: float) -> np.ndarray:
+    """A lower triangle W float64 [K, K] of sensitivities F [S, K], W^T W the inverse of
+    F^T F / S + ridge diag(f_k^2), where f_k is the root mean square of column k."""
     inverse = 1 / np.hypot(np.sqrt(np.mean(sensitivities**2, axis=0)), _SMALLEST)
-    return sensitivities * inverse, inverse
+    scaled = sensitivities * inverse
+    # einsum and loops instead of linear algebra, whose last digits depend on its threads.
+    known = np.einsum("sk,sl->kl", scaled, scaled) / len(scaled) + ridge * np.eye(len(inverse))
+    return _inverse_of_root(known) * inverse
 
 
 def leverage(sensitivities: np.ndarray, familiar: np.ndarray) -> np.ndarray:
@@ -52,8 +53,8 @@ def leverage(sensitivities: np.ndarray, familiar: np.ndarray) -> np.ndarray:
 
 
 @njit(**_LOOPS)
-def inverse_of_root(matrix):
-    """Inverse float64 [K, K] of the lower triangle L of a positive matrix L L^T."""
+def _inverse_of_root(matrix):
+    """Inverse of the lower triangle L of a positive matrix L L^T."""
     order = len(matrix)
     root, inverse = np.zeros((order, order)), np.zeros((order, order))
     for i in range(order):

@@ -233,9 +233,9 @@ class Resistors(TensorNetwork):
 
     def remember(self, batches: Iterable[Graph]) -> None:
         """Become familiar with the sensitivities of the training set."""
-        with torch.inference_mode():
-            parts = [self._sensitivities(graph, self.flow(graph)) for graph in batches]
-        self.familiar.copy_(torch.from_numpy(familiar_with(np.concatenate(parts))))
+        self.eval()
+        known = familiar_with(np.concatenate([self._told(graph)[1] for graph in batches]))
+        self.familiar.copy_(torch.from_numpy(known))
         self.eval()
 
     def _sensitivities(self, graph: Graph, flow: Flow) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphion.surrogates.leverage import inverse_of_root, scaled
+from morphion.surrogates.leverage import whitening_of
 
 # Shares of the mean squared error on the validation set that all steps together must gain, and one
 # step at least to be followed by another.
@@ -70,12 +70,10 @@ def settle(
 def _change(found: Told, damping: float) -> np.ndarray:
     """The change c of the weights [K] for which mean (error - F c)^2 + damping sum (c_k f_k)^2 is
     least, f_k the root mean square of column k of the sensitivities F."""
-    columns, inverse = scaled(found.sensitivities)
-    # einsum and loops instead of linear algebra, whose last digits depend on its threads.
-    known = np.einsum("sk,sl->kl", columns, columns) / len(columns)
-    root = inverse_of_root(known + damping * np.eye(len(inverse)))
-    wanted = np.einsum("sk,s->k", columns, found.error) / len(columns)
-    return inverse * np.einsum("lk,lm,m->k", root, root, wanted)
+    whitening = whitening_of(found.sensitivities, damping)
+    # einsum, as where that is made
+    wanted = np.einsum("sk,s->k", found.sensitivities, found.error) / len(found.error)
+    return np.einsum("lk,lm,m->k", whitening, whitening, wanted)
 
 
 def _mean_square(found: Told) -> float:
