@@ -40,18 +40,18 @@ def make_positions(count, particles=50, edge=EDGE):
 
 
 class Case:
-    """A network of ``SIZES``, on CPU cores and on devices."""
+    """A network of ``SIZES``, on CPU cores and on devices; its weights are drawn ``apart``."""
 
-    def __init__(self, name):
+    def __init__(self, name, apart=0.05):
         self.block = networks()["resistor"].model_copy(update=SIZES[name])
         self.model, self.sees = build(self.block, 25), representation(self.block, 25)
         self.model.initialise(torch.Generator().manual_seed(3))
         seen = self.graph(make_positions(8))
         self.model.calibrate([(np.arange(8), lambda: seen)], np.full(8, 0.4))
-        generator = torch.Generator().manual_seed(4)
+        generator = torch.Generator().manual_seed(6)
         with torch.no_grad():
             for parameter in self.model.parameters():
-                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+                parameter += apart * torch.randn(parameter.shape, generator=generator)
         self.model.remember([seen])
         with torch.inference_mode():
             self.weights, self.constants, *_ = self.model.eval()._prepared()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import morphion.currents.shard as shard_module
 from morphion import store
 from morphion.config import Config
+from morphion.config.transport import CoverageShell
 from morphion.currents import (
     nearest_particle,
     occupancy,
@@ -92,11 +93,32 @@ def test_no_particle_is_a_source(solved):
     assert np.abs(into).max() < 1e-5 * np.abs(current).max()
 
 
-def test_occupancies_are_shares_of_the_weight(solved):
+def test_occupancies_share_the_weight(solved):
     lattice, _, nearest, _ = solved
-    found = occupancy(lattice, nearest, PARTICLES)
+    found = occupancy(lattice, nearest, PARTICLES, 9.6)
     expected = [lattice.weight[nearest == i].sum(dtype=float) for i in range(PARTICLES)]
-    np.testing.assert_allclose(found, expected / lattice.weight.sum(dtype=float), rtol=1e-6)
+    expected /= lattice.weight.sum(dtype=float)
+    np.testing.assert_allclose(found / found.sum(), expected, rtol=1e-6)
+
+
+def held(centres, box, n, **transport):
+    lattice = rasterise(np.array(centres), box, 4.0, CoverageShell(**transport), n)
+    nearest = nearest_particle(np.array(centres), box, n)
+    return occupancy(lattice, nearest, len(centres), 4.0)
+
+
+def test_where_nothing_binds_an_occupancy_is_the_open_volume():
+    centres = [[4.0, 4, 4], [12.0, 12, 12]]
+    found = held(centres, 20.0, 80, affinity=0, interdigitation_affinity=0)
+    assert found.sum() == pytest.approx((20 / 4) ** 3 - 2 * np.pi / 6, rel=1e-3)
+
+
+def test_an_occupancy_does_not_depend_on_what_is_elsewhere():
+    """Two shells that share more of their ligands hold cations more tightly than any others."""
+    alone = held([[4.0, 4, 4], [16.0, 16, 16]], 24.0, 72)
+    beside = held([[4.0, 4, 4], [16.0, 16, 16], [16.0, 16, 12.0]], 24.0, 72)
+    assert beside[0] == pytest.approx(alone[0], rel=0.02)  # but for what solvent its cell has
+    assert beside[1:].sum() > 2.5 * alone[1]
 
 
 @pytest.fixture

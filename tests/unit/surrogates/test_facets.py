@@ -21,6 +21,16 @@ def areas(positions, box, far):
     }
 
 
+def whole_areas(positions, box, far):
+    """Of each pair all of the facet."""
+    positions = np.asarray(positions)
+    found = find_pairs(positions[None], box, 1.0, NEAR, far, facets=True)
+    away = positions[found.first] - positions[found.second]
+    distance = np.linalg.norm(away - box * np.round(away / box), axis=1)
+    pairs = zip(found.first.tolist(), found.second.tolist(), strict=True)
+    return dict(zip(pairs, found.facet + found.beside * distance, strict=True))
+
+
 def disc(distance, far):
     return np.pi * (far**2 / 4 - distance**2 / 4)
 
@@ -106,6 +116,33 @@ def test_dense_structures_have_the_facets_that_freud_finds(seed):
     assert compared > 500
 
 
+@pytest.mark.parametrize("particles", [5, 12, 40])
+def test_what_lies_beyond_reach_makes_them_whole(particles):
+    """Particles with voids between them, whose facets are larger than the reach, and some corners
+    farther away than half of the box."""
+    box, far = 7.0, 3.4
+    positions = random_structure(particles, particles, box)
+    voronoi = freud.locality.Voronoi()
+    cube = freud.box.Box.cube(box)
+    voronoi.compute((cube, cube.wrap(positions)))
+    pairs, expected = voronoi.nlist, {}
+    for i, j, distance, area in zip(
+        pairs.query_point_indices, pairs.point_indices, pairs.distances, pairs.weights, strict=True
+    ):
+        # Of two particles that meet twice only the nearest images make a pair.
+        if i < j and distance < far and area > 1e-5:
+            expected[int(i), int(j)] = distance, area
+    found = whole_areas(positions, box, far)
+    assert len(expected) > particles / 2
+    for pair, (distance, area) in expected.items():
+        left = found.pop(pair)
+        if distance < 0.95 * far:
+            assert left == pytest.approx(area, rel=1e-4, abs=2e-5)
+        else:
+            assert left <= area + 2e-5
+    assert all(area < 2e-5 for area in found.values())
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 40))
 def test_areas_are_those_of_points_nearest_to_both(seed, particles):
@@ -132,6 +169,19 @@ def test_areas_are_those_of_points_nearest_to_both(seed, particles):
     squares = np.square(points[:, None] - others).sum(2).min(1, initial=np.inf)
     share = np.mean(squares >= np.square(points).sum(1))
     assert found.get((0, 1), 0.0) == pytest.approx(share * np.pi * square, abs=0.02)
+
+
+def test_what_lies_beyond_reach_vanishes_without_a_jump():
+    """As two particles part to the cutoff."""
+    before = None
+    for distance in np.linspace(2.5, 3.01, 103):
+        found = find_pairs(
+            np.array([[[0, 0, 0], [distance, 0, 0]]]), 20.0, 1.0, NEAR, 3.0, facets=True
+        )
+        beside = float(found.beside.sum())
+        assert before is None or before - 6 < beside <= before
+        before = beside
+    assert before == 0
 
 
 def test_areas_vanish_without_a_jump():

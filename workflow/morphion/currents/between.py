@@ -40,11 +40,12 @@ def pair_currents(
     return total[first, second] * (diameter / lattice.spacing / weight)
 
 
-def occupancy(lattice: Lattice, nearest: np.ndarray, particles: int) -> np.ndarray:
-    """Share of the equilibrium weight in the cell of each particle, float64 [particles]; sum 1."""
+def occupancy(lattice: Lattice, nearest: np.ndarray, particles: int, diameter: float) -> np.ndarray:
+    """Equilibrium weight in the cell of each particle, float64 [particles], over that of a cube of
+    free energy 0, as solvent has, with an edge of one sphere diameter (voxels)."""
     weight = np.asarray(lattice.weight).ravel()
     found = np.bincount(nearest.ravel(), weight, minlength=particles)
-    return found / found.sum()
+    return found * (np.exp(-lattice.lowest) * (lattice.spacing / diameter) ** 3)
 
 
 @njit(cache=True)

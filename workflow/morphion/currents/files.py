@@ -15,6 +15,7 @@ from morphion.store.checksum import checksum
 from morphion.transport.files import transport_differences
 
 KIND = "currents"
+_OCCUPANCY = "weight of a cubic sphere diameter of solvent"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class PairCurrents:
 
     ``row`` int64 [S] : of each structure of the data set, its place below, or -1
     ``current`` [K, P, 3] : J_ij,a of ``morphion.currents.between``, solvent D = 1
-    ``occupancy`` float32 [K, N] : share of the equilibrium weight in each particle's cell
+    ``occupancy`` float64 [K, N] : equilibrium weight in each particle's cell, in cubes of solvent
     ``digest`` : of all of it
     """
 
@@ -46,7 +47,11 @@ def assemble(
                 current.astype(np.float32),
                 {"units": "solvent cation diffusivity / sphere diameter"},
             ),
-            "occupancy": (("structure", "particle"), occupancy.astype(np.float32)),
+            "occupancy": (
+                ("structure", "particle"),
+                np.asarray(occupancy, np.float64),
+                {"units": _OCCUPANCY},
+            ),
             "first": ("pair", first.astype(np.int32)),
             "second": ("pair", second.astype(np.int32)),
         },
@@ -83,6 +88,11 @@ def _read(path: Path, positions: np.ndarray, transport: dict[str, Any]) -> xr.Da
         raise StoreError(
             f"{path}: currents of other structures than the data set has in its rows; make them "
             "again from this data set"
+        )
+    if part.occupancy.attrs.get("units") != _OCCUPANCY:
+        raise StoreError(
+            f"{path}: occupancies as shares of a structure, of an older version; make the currents "
+            "again"
         )
     made = part.attrs["provenance"]["config"]["transport"]
     for name, (one, other) in transport_differences(made, transport).items():

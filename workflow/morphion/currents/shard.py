@@ -82,6 +82,6 @@ def _solve(config: Config, data: xr.Dataset, row: int) -> dict[str, np.ndarray]:
     nearest = nearest_particle(positions, box_length, n)
     return {
         "current": pair_currents(lattice, solution.chi, nearest, particles, diameter),
-        "occupancy": occupancy(lattice, nearest, particles),
+        "occupancy": occupancy(lattice, nearest, particles, diameter),
         "converged": np.array(solution.converged),
     }

@@ -20,7 +20,7 @@ Code 0 marks blocked sites. All sums are sums of integers and the code of a site
 arithmetic on the bits of b: every engine makes the same palette.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import get_num_threads, int64, njit, prange, uint32, uint64
@@ -113,7 +113,7 @@ def quantised(lattice: Lattice) -> Lattice:
     """The lattice that walkers see in place of ``lattice``; the exact solver judges walks on it."""
     codes, palette = quantise(lattice)
     b = (palette.b * palette.unit).astype(np.float32)
-    return Lattice(b[codes], palette.weight[codes], lattice.spacing)
+    return replace(lattice, b=b[codes], weight=palette.weight[codes])
 
 
 def make_palette(sums: np.ndarray, found: Range) -> Palette:

@@ -95,12 +95,15 @@ def with_currents(
     """The data with the currents of these stores, made with the transport model of this record.
 
     In units of D* they are kept as float16: 0.05 % of a value, where conductances between pairs
-    leave a tenth. Raises what ``read_currents`` raises.
+    leave a tenth. Occupancies have mean 1. Raises what ``read_currents`` raises.
     """
     found = read_currents(paths, data.positions, transport)
     current = (found.current / data.attrs["reference_diffusivity"]).astype(np.float16)
+    held = found.occupancy
+    held = (held / held.mean() if held.size else held).astype(np.float32)
     digest = f"{data.digest}-{found.digest}"
-    return replace(data, currents=replace(found, current=current), digest=digest)
+    currents = replace(found, current=current, occupancy=held)
+    return replace(data, currents=currents, digest=digest)
 
 
 def training_part(

@@ -2,64 +2,72 @@
 
 A point belongs to the particle whose centre is nearest (Voronoi). All that flows from one particle
 to another without touching a third crosses the facet between their cells; two without one exchange
-nothing. Of a facet the part counts that lies within ``reach`` of both centres: it depends on
-particles closer than twice that alone, and shrinks to nothing as two of them part to that distance.
+nothing. Of a facet the part that lies within ``reach`` of both centres depends on particles closer
+than twice that alone, and shrinks to nothing as two of them part to that distance. What of it lies
+beyond is told apart: there is nothing but the solvent of a void.
 """
 
 import numpy as np
 from numba import njit, prange
 
 _LEAST = 1e-9  # square diameters; a smaller facet is rounding
+_FADES = 0.05  # of ``far``; within this of it ``beside`` falls to 0, so that nothing jumps
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def meeting_pairs(positions, box, near, far, facets):
-    """Structure, first and second particle, and facet [E] of all pairs of structures [B, N, 3].
+    """Structure, first and second particle, facet and ``beside`` [E] of all pairs of structures
+    [B, N, 3].
 
     A pair is closer than ``far``, and if ``facets`` are asked for has one or is closer than
-    ``near``. In this file with all it calls: Numba's cache does not see a change in another.
+    ``near``. ``facet`` is the area within half of ``far`` of both, ``beside`` the area beyond over
+    their distance, less at distances close to ``far``. In this file with all it calls: Numba's
+    cache does not see a change in another.
     """
     structures, particles, _ = positions.shape
     count = np.zeros(structures * particles, np.int64)
     partner = np.empty((structures * particles, particles), np.int32)
-    areas = np.empty((structures * particles, particles), np.float32)
+    areas = np.empty((structures * particles, particles, 2), np.float32)
     for one in prange(structures * particles):
         centres, i = positions[one // particles], one % particles
         count[one] = _pairs_of(centres, i, box, near, far, facets, partner[one], areas[one])
     total = count.sum()
-    structure, facet = np.empty(total, np.int64), np.empty(total, np.float32)
-    first, second = np.empty(total, np.int64), np.empty(total, np.int64)
+    structure, first = np.empty(total, np.int64), np.empty(total, np.int64)
+    second = np.empty(total, np.int64)
+    facet, beside = np.empty(total, np.float32), np.empty(total, np.float32)
     at = 0
     for one in range(structures * particles):
         for place in range(count[one]):
-            structure[at], facet[at] = one // particles, areas[one, place]
+            structure[at] = one // particles
+            facet[at], beside[at] = areas[one, place]
             first[at], second[at] = one, one // particles * particles + partner[one, place]
             at += 1
-    return structure, first, second, facet
+    return structure, first, second, facet, beside
 
 
 @njit(cache=True)
 def _pairs_of(centres, i, box, near, far, facets, partner, areas):
-    """Fill the particles behind i that it meets, and the facets with them; returns how many."""
+    """Fill the particles behind i that it meets, and what of ``facet`` and ``beside`` there is with
+    them; returns how many."""
     particles = len(centres)
     away, apart = np.empty((particles, 3)), np.empty(particles)
     # Facets take all distances, pairs alone those to particles behind i.
     _measure(centres, i, 0 if facets else i + 1, box, away, apart)
     order = np.empty(particles, np.int64)
     around = _sort_around(apart, i, far, order) if facets else 0
-    room = _room_for_polygons(around)
+    room = _room_for_polygons(particles)
     count = 0
     for j in range(i + 1, particles):
         if apart[j] >= far:
             continue
-        area = 0.0
+        within = beyond = 0.0
         if facets:
-            area = _facet_area(away, apart, order[:around], j, far / 2, room)
-            if area < _LEAST:
-                area = 0.0
-                if apart[j] >= near:
-                    continue
-        partner[count], areas[count] = j, area
+            within, beyond = _facet(away, apart, order[:around], j, far / 2, box, room)
+            if within + beyond < _LEAST and apart[j] >= near:
+                continue
+        partner[count] = j
+        areas[count, 0] = within
+        areas[count, 1] = beyond / apart[j] * min((1 - apart[j] / far) / _FADES, 1.0)
         count += 1
     return count
 
@@ -94,63 +102,103 @@ def _sort_around(apart, i, cutoff, order):
 
 
 @njit(cache=True, error_model="numpy")
-def _room_for_polygons(around):
+def _room_for_polygons(particles):
     """Coordinates u and v of the corners of two polygons, and a number to each; [5, corners].
 
-    Each of the particles around can add a corner to the first four.
+    As many as if each particle and its nearest images added one to the first four.
     """
-    return np.empty((5, around + 6))
+    return np.empty((5, particles + 30))
 
 
 @njit(cache=True, error_model="numpy")
-def _facet_area(away, apart, order, j, reach, room):
-    """Area of the facet between particles i and j, within ``reach`` of both.
+def _facet(away, apart, order, j, reach, box, room):
+    """Areas of the facet between particles i and j within ``reach`` of both, and beyond.
 
     ``away`` [N, 3] and ``apart`` [N] are x_k - x_i of all particles and their lengths; ``order``
-    are those closer than 2 ``reach`` to i, nearest first; ``room`` is for the work.
+    are those closer than 2 ``reach`` to i, nearest first; ``room`` is for the work. The box has
+    room for 4 ``reach``.
     """
     d = apart[j]
-    square = reach * reach - d * d / 4  # of the radius of the disc that a facet can fill
-    if square <= 0:
-        return 0.0
-    normal = away[j, 0] / d, away[j, 1] / d, away[j, 2] / d
-    if _closed(away, apart, order, j, normal, square):
-        return 0.0
-    first, second = _across(normal)
-    size, widest, now = _square(room, np.sqrt(square)), 2 * square, 0
+    plane = _plane_between(away, j, d)
+    # No cell goes beyond a box around its particle.
+    polygon = _square(room, box)
     for k in order:
-        if apart[k] ** 2 >= 4 * min(widest, square) + d * d:
+        if apart[k] ** 2 >= _square_of_reach(polygon, d):
             break
-        if k == j:
-            continue
-        # Points u, v of the plane with a u + b v > c are nearer to k than to i and j.
-        x, y, z = away[k, 0], away[k, 1], away[k, 2]
-        along = x * normal[0] + y * normal[1] + z * normal[2]
-        c = (apart[k] ** 2 - d * along) / 2
-        if c > 0 and c * c >= widest * (apart[k] ** 2 - along * along):
-            continue
-        a = x * first[0] + y * first[1] + z * first[2]
-        b = x * second[0] + y * second[1] + z * second[2]
-        kept, largest = _clip(room, now, size, a, b, c)
-        if kept < 3:
-            return 0.0
-        if largest >= 0:
-            size, widest, now = kept, largest, 1 - now
-    return max(_within_disc(room[2 * now], room[2 * now + 1], size, square), 0.0)
+        if k != j:
+            polygon = _cut(room, polygon, plane, away[k, 0], away[k, 1], away[k, 2])
+            if polygon[1] < 3:
+                return 0.0, 0.0
+    if 4 * reach * reach < _square_of_reach(polygon, d):
+        polygon = _cut_by_images(room, polygon, plane, away, 2 * reach, box)
+        if polygon[1] < 3:
+            return 0.0, 0.0
+    now, size, widest = polygon
+    u, v = room[2 * now], room[2 * now + 1]
+    whole, square = max(_area(u, v, size), 0.0), reach * reach - d * d / 4
+    if widest <= square:
+        return whole, 0.0
+    within = max(_within_disc(u, v, size, square), 0.0)
+    return within, max(whole - within, 0.0)
 
 
 @njit(cache=True, error_model="numpy")
-def _closed(away, apart, order, j, normal, square):
-    """Whether a single particle is nearer to all of the disc: so it is for half of all pairs."""
-    d = apart[j]
-    for k in order:
-        if apart[k] >= d:
-            return False
-        along = away[k, 0] * normal[0] + away[k, 1] * normal[1] + away[k, 2] * normal[2]
-        c = (apart[k] ** 2 - d * along) / 2
-        if c < 0 and c * c >= square * (apart[k] ** 2 - along * along):
-            return True
-    return False
+def _square_of_reach(polygon, d):
+    """How far away from i a particle that cuts off some of a polygon is at most, squared."""
+    return 4 * polygon[2] + d * d
+
+
+@njit(cache=True, error_model="numpy")
+def _cut_by_images(room, polygon, plane, away, least, box):
+    """What particles, and images of them, leave of a polygon that are ``least`` away or farther."""
+    d = plane[0]
+    shifts = int(np.sqrt(_square_of_reach(polygon, d)) / box + 0.5)
+    for k in range(len(away)):
+        for a in range(-shifts, shifts + 1):
+            x = away[k, 0] + a * box
+            if x * x >= _square_of_reach(polygon, d):
+                continue
+            for b in range(-shifts, shifts + 1):
+                y = away[k, 1] + b * box
+                if x * x + y * y >= _square_of_reach(polygon, d):
+                    continue
+                for c in range(-shifts, shifts + 1):
+                    z = away[k, 2] + c * box
+                    square = x * x + y * y + z * z
+                    if least * least <= square < _square_of_reach(polygon, d):
+                        polygon = _cut(room, polygon, plane, x, y, z)
+                        if polygon[1] < 3:
+                            return polygon
+    return polygon
+
+
+@njit(cache=True, error_model="numpy")
+def _cut(room, polygon, plane, x, y, z):
+    """What a particle at x, y, z from i leaves of a polygon in the plane between i and j.
+
+    A polygon is which of the two in ``room`` it is, its corners, and the largest square of their
+    distances from the middle.
+    """
+    now, size, widest = polygon
+    d, normal, first, second = plane
+    # Points u, v of the plane with a u + b v > c are nearer to it than to i and j.
+    along = x * normal[0] + y * normal[1] + z * normal[2]
+    square = x * x + y * y + z * z
+    c = (square - d * along) / 2
+    if c * c >= widest * (square - along * along):
+        return (now, size, widest) if c > 0 else (now, 0, 0.0)
+    a = x * first[0] + y * first[1] + z * first[2]
+    b = x * second[0] + y * second[1] + z * second[2]
+    kept, largest = _clip(room, now, size, a, b, c)
+    return (now, size, widest) if largest < 0 else (1 - now, kept, largest)
+
+
+@njit(cache=True, error_model="numpy")
+def _plane_between(away, j, d):
+    """Distance ``d`` of particle j from i, the direction to it, and two unit vectors across."""
+    normal = away[j, 0] / d, away[j, 1] / d, away[j, 2] / d
+    first, second = _across(normal)
+    return d, normal, first, second
 
 
 @njit(cache=True, error_model="numpy")
@@ -170,11 +218,11 @@ def _across(normal):
 
 @njit(cache=True, error_model="numpy")
 def _square(room, half):
-    """Make the first polygon a square around 0; returns the number of its corners."""
+    """Make the first polygon a square around 0."""
     for corner in range(4):
         room[0, corner] = half if corner in (1, 2) else -half
         room[1, corner] = half if corner in (2, 3) else -half
-    return 4
+    return 0, 4, 2 * half * half
 
 
 @njit(cache=True, error_model="numpy")
@@ -182,7 +230,8 @@ def _clip(room, now, size, a, b, c):
     """Write the part with a u + b v <= c of the convex polygon ``now`` to the other one.
 
     Returns its corners and the largest square of their distances to 0; -1 for that and nothing
-    written if nothing is cut off.
+    written if nothing is cut off. Nor is it where there is no room for one more corner, which no
+    particles but overlapping ones come to.
     """
     u, v, over = 2 * now, 2 * now + 1, 4
     to_u, to_v = 2 - 2 * now, 3 - 2 * now
@@ -190,7 +239,7 @@ def _clip(room, now, size, a, b, c):
     for corner in range(size):
         room[over, corner] = a * room[u, corner] + b * room[v, corner] - c
         cuts |= room[over, corner] > 0
-    if not cuts:
+    if not cuts or size == room.shape[1]:
         return size, -1.0
     count, largest = 0, 0.0
     last_u, last_v, before = room[u, size - 1], room[v, size - 1], room[over, size - 1]
@@ -212,16 +261,19 @@ def _clip(room, now, size, a, b, c):
 
 
 @njit(cache=True, error_model="numpy")
-def _within_disc(u, v, size, square):
-    """Area of the part of a polygon within a disc around 0, ``square`` of whose radius is given."""
-    area, inside, last = 0.0, True, size - 1
+def _area(u, v, size):
+    """Area of a polygon."""
+    area, last = 0.0, size - 1
     for corner in range(size):
         area += u[last] * v[corner] - v[last] * u[corner]
-        inside &= u[corner] ** 2 + v[corner] ** 2 <= square
         last = corner
-    if inside:
-        return area / 2
-    area = 0.0
+    return area / 2
+
+
+@njit(cache=True, error_model="numpy")
+def _within_disc(u, v, size, square):
+    """Area of the part of a polygon within a disc around 0, ``square`` of whose radius is given."""
+    area, last = 0.0, size - 1
     for corner in range(size):
         area += _within_sector(u[last], v[last], u[corner], v[corner], square)
         last = corner

@@ -25,6 +25,5 @@ def current_errors(graph: Graph, current: torch.Tensor, exact: torch.Tensor) -> 
 
 
 def occupancy_errors(occupancy: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """Mean squared error [B] of occupancies [B, N], of which either's mean is 1."""
-    share = occupancy / occupancy.mean(1, keepdim=True)
-    return (share - exact * exact.shape[1]).square().mean(1)
+    """Mean squared error [B] of occupancies [B, N] over the exact ones' mean in each structure."""
+    return ((occupancy - exact) / exact.mean(1, keepdim=True)).square().mean(1)

@@ -25,8 +25,8 @@ Batch = tuple[np.ndarray, Callable[[], torch.Tensor]]
 class Flows(NamedTuple):
     """Exact currents of B structures of N particles, see ``morphion.currents``.
 
-    ``current`` [B, P, 3] in D* and ``occupancy`` [B, N], which mean something where ``known``
-    bool [B] is true.
+    ``current`` [B, P, 3] in D*; ``occupancy`` [B, N], over their mean in the data. They mean
+    something where ``known`` bool [B] is true.
     """
 
     current: torch.Tensor

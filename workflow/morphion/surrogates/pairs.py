@@ -22,6 +22,7 @@ class Pairs(NamedTuple):
     first: np.ndarray
     second: np.ndarray
     facet: np.ndarray
+    beside: np.ndarray
 
 
 class Graph(NamedTuple):
@@ -47,6 +48,7 @@ class Graph(NamedTuple):
     separation: torch.Tensor
     distance: torch.Tensor
     facet: torch.Tensor
+    beside: torch.Tensor
     near: torch.Tensor
     target: torch.Tensor
     source: torch.Tensor
@@ -82,7 +84,8 @@ def find_pairs(
         )
     positions = np.asarray(positions, dtype=np.float64) / diameter
     found = Pairs(*meeting_pairs(positions, box, near, far, facets))
-    return found if facets else found._replace(facet=np.empty(0, np.float32))
+    none = np.empty(0, np.float32)
+    return found if facets else found._replace(facet=none, beside=none)
 
 
 class Kept(NamedTuple):
@@ -91,22 +94,23 @@ class Kept(NamedTuple):
     first: np.ndarray
     second: np.ndarray
     facet: np.ndarray
+    beside: np.ndarray
 
 
 def separate(pairs: Pairs, shape: tuple[int, int]) -> list[Kept]:
     """Pairs of ``shape`` = B structures of N as those of each."""
     ends = np.cumsum(np.bincount(pairs.structure, minlength=shape[0]))[:-1]
     first, second = ((end % shape[1]).astype(np.int32) for end in (pairs.first, pairs.second))
-    parts = (np.split(part, ends) for part in (first, second, pairs.facet))
+    parts = (np.split(part, ends) for part in (first, second, pairs.facet, pairs.beside))
     return [Kept(*part) for part in zip(*parts, strict=True)]
 
 
 def join(parts: Sequence[Kept], particles: int) -> Pairs:
     """Of what ``separate`` made, the pairs of these structures."""
     structure = np.repeat(np.arange(len(parts)), [len(part.first) for part in parts])
-    first, second, facet = (np.concatenate(column) for column in zip(*parts, strict=True))
+    first, second, *areas = (np.concatenate(column) for column in zip(*parts, strict=True))
     start = structure * particles
-    return Pairs(structure, start + first, start + second, facet)
+    return Pairs(structure, start + first, start + second, *areas)
 
 
 def build_graph(
@@ -138,6 +142,7 @@ def build_graph(
         separation.astype(np.float32),
         distance.astype(np.float32),
         pairs.facet,
+        pairs.beside,
         near_pairs,
         target,
         source,

@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 # Conductance over area falls with distance before anything is learned: e-fold each fifth of a
 # diameter, as far as ligand shells may meet; beyond there is solvent alone.
 _DECAY, _SHELLS_END = 5.0, 1.8
+# ln k_0 before anything is learned: what solvent alone conducts between shells far apart, of the
+# default transport model, in the units of an untrained network.
+_BEYOND = -5.5
 # ln k_0 where the solvent has no share: D* of a structure without a way through has a logarithm.
 _NO_SOLVENT = -28.0
 # Of a logarithm. A network that has hardly begun to learn may find a surroundings so unusual that
@@ -120,7 +123,7 @@ def _gpu(index: int) -> CudaDevice | None:
 class Resistors(TensorNetwork):
     """Conductances from the surroundings, D* from Kirchhoff's laws; see the module."""
 
-    OUTPUT = "D*_ab = (K_ab + k_0 S_ab) / (sum_i z_i + V z_0)"
+    OUTPUT = "D*_ab = (K_ab + k_0 S_ab) / sum_i z_i"
 
     def __init__(self, block: ResistorNetwork):
         super().__init__((), block.tensor_weight)
@@ -146,24 +149,23 @@ class Resistors(TensorNetwork):
         self.facet = Standardised(2)
         self.far_hidden = nn.Linear(features + 2 + 2 * channels, neurons // 2)
         self.far = nn.Linear(neurons // 2, 1)
+        self.beside = nn.Linear(neurons // 2, 1)
         self.conductance = nn.Linear(neurons, 1)
         around = (block.rounds + 1) * channels
         self.around = Standardised(around)
         self.occupancy_hidden = nn.Linear(around, neurons)
         self.occupancy = nn.Linear(neurons, 1)
-        self.solvent = nn.Parameter(torch.tensor(-6.0))  # ln z_0
         sensitivities = block.radial + neurons + 1
         self.register_buffer("familiar", torch.zeros(sensitivities, sensitivities))
         if block.solvent:
-            beyond = -_DECAY * (_SHELLS_END - 1)  # as between particles farther apart than that
-            self.conductivity = nn.Parameter(torch.tensor(beyond))  # ln k_0
+            self.conductivity = nn.Parameter(torch.tensor(_BEYOND))  # ln k_0
 
     def initialise(self, generator: torch.Generator) -> None:
         super().initialise(generator)
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is None:
                 nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
-        for layer in (self.pair, self.far, self.conductance, self.occupancy):
+        for layer in (self.pair, self.far, self.beside, self.conductance, self.occupancy):
             nn.init.zeros_(layer.weight)
 
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
@@ -239,7 +241,7 @@ class Resistors(TensorNetwork):
         self.eval()
 
     def _sensitivities(self, graph: Graph, flow: Flow) -> np.ndarray:
-        return self._sums(graph, flow).sensitivities(graph.volume, *self._of_solvent())
+        return self._sums(graph, flow).sensitivities(graph.volume, self._k_0())
 
     def _sums(self, graph: Graph, flow: Flow) -> Sums:
         """What predictions are made of, by torch's operators."""
@@ -248,14 +250,14 @@ class Resistors(TensorNetwork):
             pairs = radial.new_zeros((graph.shape[0], len(self.centres)))
             pairs.index_add_(0, graph.structure, flow.dissipated.double()[:, None] * radial)
             occupancy = flow.occupancy.double()
-            particles = (occupancy[:, :, None] * flow.seen.double()).sum(1)
+            slope = occupancy.clamp_max(1)  # of an occupancy by what its layer gives
+            particles = (slope[:, :, None] * flow.seen.double()).sum(1)
+            particles = torch.cat((particles, slope.sum(1, keepdim=True)), 1)
             parts = (flow.power.double(), occupancy.sum(1), pairs, particles)
             return Sums(*map(_numbers, parts))
 
-    def _of_solvent(self) -> tuple[float, float]:
-        """z_0 and k_0."""
-        conductivity = float(self.conductivity.detach()) if self._solvent else _NO_SOLVENT
-        return math.exp(self.solvent.detach()), math.exp(conductivity)
+    def _k_0(self) -> float:
+        return math.exp(self.conductivity.detach() if self._solvent else _NO_SOLVENT)
 
     def takes_structures(self, device: torch.device) -> bool:
         """Where there are kernels, and they have room for every layer."""
@@ -294,17 +296,17 @@ class Resistors(TensorNetwork):
     def flow(self, graph: Graph) -> Flow:
         """D*_ab of a batch, and how the current flows."""
         structures, particles = graph.shape
-        conductance, around = self._conductance(graph, structures * particles)
-        field = fields(graph, conductance)
+        conductance, beside, around = self._conductance(graph, structures * particles)
         k_0 = torch.exp(self.conductivity) if self._solvent else math.exp(_NO_SOLVENT)
-        power = dissipation(graph, conductance, field) - k_0 * _of_facets(graph)
+        through = conductance + k_0 * beside
+        field = fields(graph, through)
+        power = dissipation(graph, through, field) - k_0 * _of_facets(graph)
         hidden = functional.silu(self.occupancy_hidden(self.around(around)))
-        logarithm = self.occupancy(hidden).clamp_max(_MOST)
-        occupancy = torch.exp(logarithm).view(structures, particles)
-        unit = self.unit / (occupancy.sum(1) + graph.volume * torch.exp(self.solvent))
+        occupancy = (1 + functional.elu(self.occupancy(hidden))).view(structures, particles)
+        unit = self.unit / occupancy.sum(1)
         beside = graph.volume * k_0 * torch.eye(3, device=power.device)
         tensor = unit[:, None, None] * (power + beside)
-        current = (unit[graph.structure] * conductance)[:, None] * field
+        current = (unit[graph.structure] * through)[:, None] * field
         dissipated = conductance * field.square().sum(1)
         seen = hidden.view(structures, particles, -1)
         return Flow(tensor, current, occupancy, power, dissipated, seen)
@@ -314,7 +316,7 @@ class Resistors(TensorNetwork):
         structures, particles = graph.shape
         start = np.searchsorted(graph.structure.numpy(), np.arange(structures + 1))
         first, second = (end.numpy() % particles for end in (graph.first, graph.second))
-        pairs = first, second, graph.separation.numpy(), graph.facet.numpy()
+        pairs = first, second, graph.separation.numpy(), graph.facet.numpy(), graph.beside.numpy()
         network = self._prepared()[:2]
         found = Sums.empty(structures, network[0])
 
@@ -335,14 +337,13 @@ class Resistors(TensorNetwork):
     def _prepared(self) -> Prepared:
         """What loops and kernels take of the network, found once after each ``eval``."""
         if self._compiled is None:
-            biases = (float(one.bias) for one in (self.far, self.conductance, self.occupancy))
-            occupancy, conductivity = self._of_solvent()
-            constants = (_DECAY, _SHELLS_END, _SMALL_FACET, GROUND, conductivity)
+            layers = (self.far, self.beside, self.conductance, self.occupancy)
+            biases = (float(layer.bias) for layer in layers)
+            constants = (_DECAY, _SHELLS_END, _SMALL_FACET, GROUND, self._k_0())
             self._compiled = Prepared(
                 weights_of(self),
                 Constants(self._near, *biases, *constants),
                 float(self.unit),
-                occupancy,
                 _numbers(self.familiar),
             )
         return self._compiled
@@ -360,8 +361,9 @@ class Resistors(TensorNetwork):
             )
         return errors + torch.where(targets.flows.known, local, 0)
 
-    def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """g of all pairs [E], and what particles know of their surroundings [count, C]."""
+    def _conductance(self, graph: Graph, count: int) -> tuple[torch.Tensor, ...]:
+        """g of all pairs [E], that of the solvent beside them over k_0 [E], and what particles know
+        of their surroundings [count, C]."""
         distance, facet = graph.distance[:, None], graph.facet[:, None]
         features = pair_features(graph, self.centres)
         radial = features[:, : len(self.centres)]
@@ -372,6 +374,7 @@ class Resistors(TensorNetwork):
         hidden = functional.silu(self.far_hidden(torch.cat((features, size, ends), 1)))
         logarithm = self.pair(radial) + self.far(hidden) - torch.log(distance)
         logarithm = logarithm - _DECAY * (distance.clamp_max(_SHELLS_END) - 1)
+        beside = graph.beside * torch.exp(self.beside(hidden)[:, 0].clamp_max(_MOST))
         near, around = graph.near, [particle]
         near_switch = switch_off(distance[near] / self._near)
         near_features = features.index_select(0, near)
@@ -383,12 +386,13 @@ class Resistors(TensorNetwork):
             around.append(particle)
         correction = near_switch * self.conductance(near_features)
         logarithm = logarithm.index_add(0, near, correction)
-        return (facet * torch.exp(logarithm.clamp_max(_MOST)))[:, 0], torch.cat(around, 1)
+        conductance = (facet * torch.exp(logarithm.clamp_max(_MOST)))[:, 0]
+        return conductance, beside, torch.cat(around, 1)
 
 
 def _of_facets(graph: Graph) -> torch.Tensor:
     """K_ab [B, 3, 3] of a medium of conductivity 1, were there nothing beyond the facets."""
-    return dissipation(graph, graph.facet / graph.distance, graph.separation)
+    return dissipation(graph, graph.facet / graph.distance + graph.beside, graph.separation)
 
 
 def _numbers(values: torch.Tensor) -> np.ndarray:

@@ -22,7 +22,7 @@ def sums(pairs, particles, weights, constants):
     ``pairs`` are first and second particle int64, separation float32 [E, 3] and facet float32 [E].
     Few levels of functions, each of which would compile all below it once more.
     """
-    first, second, separation, facet = pairs
+    first, second, separation, facet, _ = pairs
     channels = weights.to_particle.shape[1]
     distance, direction = _directions(separation)
     features = _features(distance, direction, weights.centres)
@@ -30,7 +30,7 @@ def sums(pairs, particles, weights, constants):
     message = np.zeros((len(first), channels), np.float32)
     _multiply(features, weights.to_particle, message)
     _gather_ends(message, facet, first, second, around[0])
-    logarithm = _far_logarithms(pairs, distance, features, around[0], weights, constants)
+    logarithm, solvent = _far_logarithms(pairs, distance, features, around[0], weights, constants)
     near, ends, switch = _near_pairs(pairs, distance, direction, particles, constants.near)
     known = np.empty((len(near), features.shape[1]), np.float32)
     for m in range(len(near)):
@@ -48,7 +48,7 @@ def sums(pairs, particles, weights, constants):
     conductance = np.empty(len(first))
     for p in range(len(first)):
         conductance[p] = facet[p] * np.exp(logarithm[p])
-    power, share = _dissipation(pairs, distance, conductance, particles, constants)
+    power, share = _dissipation(pairs, distance, conductance, solvent, particles, constants)
     of_pairs = np.zeros(len(weights.pair))
     for p in range(len(first)):
         for i in range(len(of_pairs)):
@@ -61,7 +61,7 @@ def sums(pairs, particles, weights, constants):
 def _near_pairs(pairs, distance, direction, particles, cutoff):
     """Which pairs are near, int64 [M]; their first and second particles, directions [M, 3], and as
     of ``_members``; and how far they are switched on, float32 [M]."""
-    first, second, _, _ = pairs
+    first, second, _, _, _ = pairs
     count = 0
     for p in range(len(distance)):
         count += distance[p] < cutoff
@@ -205,9 +205,10 @@ def _stand_both(particle, first, second, mean, scale, out):
 
 @njit(**_LOOPS)
 def _far_logarithms(pairs, distance, features, particle, weights, constants):
-    """ln of conductance over area [E] before the rounds."""
-    first, second, _, facet = pairs
-    radial, far = weights.pair, weights.far
+    """ln of conductance over area [E] before the rounds, and conductances [E] of the solvent beside
+    pairs."""
+    first, second, _, facet, beside = pairs
+    radial, far, to_beside = weights.pair, weights.far, weights.beside
     count, inputs = features.shape
     ends = np.empty((count, len(weights.ends_mean)), np.float32)
     _stand_both(particle, first, second, weights.ends_mean, weights.ends_scale, ends)
@@ -222,12 +223,15 @@ def _far_logarithms(pairs, distance, features, particle, weights, constants):
             hidden[p, o] += size * of_rest[0, o] + logarithm * of_rest[1, o]
     _multiply(ends, of_rest[2:], hidden)
     _silu(hidden)
-    found = np.empty(count)
+    found, solvent = np.empty(count), np.zeros(count)
     for p in range(count):
         fall = np.log(distance[p]) + constants.decay * (min(distance[p], constants.shells_end) - 1)
         learned = _project(features, p, radial) + _project(hidden, p, far)
         found[p] = constants.far_bias - fall + learned
-    return found
+        if beside[p] > 0:
+            learned = constants.beside_bias + _project(hidden, p, to_beside)
+            solvent[p] = constants.conductivity * beside[p] * np.exp(learned)
+    return found, solvent
 
 
 @njit(**_LOOPS)
@@ -321,8 +325,8 @@ def _sum_wedges(ends, sources, angle, mean, scale, out):
 
 @njit(**_LOOPS)
 def _occupancies(around, weights, constants):
-    """Sum of the occupancies of the particles of a structure, and of what they are made of, times
-    occupancies [neurons]."""
+    """Sum of the occupancies of the particles of a structure, and of their derivatives by the
+    weights and the bias of their layer [neurons + 1]."""
     rounds, particles, channels = around.shape
     standard = np.empty((particles, rounds * channels), np.float32)
     mean, scale = weights.around_mean, weights.around_scale
@@ -335,24 +339,26 @@ def _occupancies(around, weights, constants):
     _multiply(standard, weights.occupancy_hidden, hidden)
     _silu(hidden)
     total, to_occupancy = 0.0, weights.occupancy
-    weighted = np.zeros(hidden.shape[1])
+    weighted = np.zeros(hidden.shape[1] + 1)
     for i in range(particles):
-        occupancy = np.exp(constants.occupancy_bias + _project(hidden, i, to_occupancy))
-        total += occupancy
-        for o in range(len(weighted)):
-            weighted[o] += occupancy * hidden[i, o]
+        learned = constants.occupancy_bias + _project(hidden, i, to_occupancy)
+        slope = np.exp(min(learned, 0.0))
+        total += 1 + learned if learned > 0 else slope
+        for o in range(hidden.shape[1]):
+            weighted[o] += slope * hidden[i, o]
+        weighted[-1] += slope
     return total, weighted
 
 
 @njit(**_LOOPS)
-def _dissipation(pairs, distance, conductance, particles, constants):
+def _dissipation(pairs, distance, conductance, solvent, particles, constants):
     """Power [3, 3] as of ``Sums`` by Kirchhoff's laws, nan if the conductances are not sound, and
     each pair's part [E] of the trace of K_ab."""
-    first, second, separation, facet = pairs
+    first, second, separation, facet, beside = pairs
     # The upper triangle, and beside it what the unit fields along the axes drive into each.
     matrix = np.zeros((particles, particles + 3))
     for p in range(len(first)):
-        i, j, g = first[p], second[p], conductance[p]
+        i, j, g = first[p], second[p], conductance[p] + solvent[p]
         matrix[min(i, j), max(i, j)] -= g
         matrix[i, i] += g
         matrix[j, j] += g
@@ -374,10 +380,10 @@ def _dissipation(pairs, distance, conductance, particles, constants):
         for axis in range(3):
             drop = matrix[first[p], particles + axis] - matrix[second[p], particles + axis]
             field[axis] = separation[p, axis] + drop
-        of_solvent = constants.conductivity * facet[p] / distance[p]
+        of_solvent = constants.conductivity * (facet[p] / distance[p] + beside[p])
         for a in range(3):
             for b in range(3):
-                power[a, b] += conductance[p] * field[a] * field[b]
+                power[a, b] += (conductance[p] + solvent[p]) * field[a] * field[b]
                 power[a, b] -= of_solvent * separation[p, a] * separation[p, b]
             share[p] += conductance[p] * field[a] * field[a]
     return power, share

@@ -26,7 +26,9 @@ _SOLVERS, _SHARED = 512, 6000
 _LISTERS = 256  # threads of a block that lists pairs
 _BLOCKS_PER_MULTIPROCESSOR = 32
 _ROOM = 2**30  # bytes for the structures of a chunk: hundreds, more than occupy a device
-_PAIR = np.dtype([("first", "i4"), ("second", "i4"), ("separation", "f4", 3), ("facet", "f4")])
+_PAIR = np.dtype(
+    [("first", "i4"), ("second", "i4"), ("separation", "f4", 3), ("facet", "f4"), ("beside", "f4")]
+)
 _ALONG = 4 * 8  # bytes of struct Along in network.cu
 
 
@@ -87,7 +89,7 @@ class OnDevice:
         """
         structures, particles = positions.shape[:2]
         room = self._room_for(structures, particles)
-        columns = np.cumsum([9, 1, self._radial, self._neurons])
+        columns = np.cumsum([9, 1, self._radial, self._neurons + 1])
         found = self.device.empty((structures, columns[-1]), np.float64)
         chunk = room.fitting(structures)
         for start in range(0, structures, chunk):
@@ -101,11 +103,9 @@ class OnDevice:
         parts = np.split(self.device.host(found), columns[:-1], axis=1)
         return Sums(parts[0].reshape(-1, 3, 3), parts[1][:, 0], *parts[2:])
 
-    def meeting_pairs(
-        self, positions: np.ndarray, box: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Structure, first and second particle int64 [E], and facet float32 [E], as of
-        :func:`morphion.surrogates.facets.meeting_pairs` with facets."""
+    def meeting_pairs(self, positions: np.ndarray, box: float) -> tuple[np.ndarray, ...]:
+        """Structure, first and second particle int64 [E], ``facet`` and ``beside`` float32 [E], as
+        of :func:`morphion.surrogates.facets.meeting_pairs` with facets."""
         structures, particles = positions.shape[:2]
         room = self._room_for(structures, particles)
         found, chunk = [], room.fitting(structures)
@@ -114,9 +114,9 @@ class OnDevice:
             size = int(self.device.host(room.arrays["total"])[0]) * _PAIR.itemsize
             pairs = self.device.host(room.arrays["pairs"][:size]).view(_PAIR)
             ends = (pairs[end].astype(np.int64) + start * particles for end in ("first", "second"))
-            found.append((*ends, pairs["facet"]))
-        first, second, facet = (np.concatenate(column) for column in zip(*found, strict=True))
-        return first // particles, first, second, facet
+            found.append((*ends, pairs["facet"], pairs["beside"]))
+        first, *rest = (np.concatenate(column) for column in zip(*found, strict=True))
+        return first // particles, first, *rest
 
     def _list_pairs(self, room: "_Room", positions: np.ndarray, box: float) -> None:
         """Find the facets of structures [B, N, 3], and list who meets."""
@@ -247,6 +247,7 @@ def _layout(
         "known": (pairs * neurons, np.float32),
         "around": ((rounds + 1) * rows * channels, np.float32),
         "conductance": (pairs, np.float64),
+        "solvent": (pairs, np.float64),
         "occupancy": (rows, np.float64),
         "seen": (rows * neurons, np.float32),
         "matrices": (0, np.float64),
@@ -274,7 +275,7 @@ def _widest(weights: Weights) -> int:
 
 def _doubles_around_one(particles: int) -> int:
     """As in pairs.cu."""
-    return 13 * particles + 24
+    return 14 * particles + 120
 
 
 def _doubles_of_equations(particles: int) -> int:

@@ -28,6 +28,7 @@ class Weights(NamedTuple):
     far_hidden: np.ndarray
     far_bias: np.ndarray
     far: np.ndarray
+    beside: np.ndarray
     pair: np.ndarray
     conductance: np.ndarray
     around_mean: np.ndarray
@@ -53,6 +54,7 @@ class Constants(NamedTuple):
 
     near: float
     far_bias: float
+    beside_bias: float
     conductance_bias: float
     occupancy_bias: float
     decay: float
@@ -69,7 +71,8 @@ class Sums(NamedTuple):
     dissipate in unit fields beyond what solvent everywhere would
     ``occupancy`` [B] : of all particles
     ``pairs`` [B, R] : Gaussians of the distances, weighed by each pair's power in all three fields
-    ``particles`` [B, neurons] : what the layer ``occupancy`` takes in, weighed by the occupancies
+    ``particles`` [B, neurons + 1] : derivatives of the occupancies by the weights and the bias of
+    the layer ``occupancy``: what it takes in times min(z_i, 1)
     """
 
     power: np.ndarray
@@ -81,30 +84,28 @@ class Sums(NamedTuple):
     def empty(cls, structures: int, weights: Weights) -> "Sums":
         """To be filled."""
         radial, neurons = len(weights.pair), len(weights.occupancy)
-        shapes = ((3, 3), (), (radial,), (neurons,))
+        shapes = ((3, 3), (), (radial,), (neurons + 1,))
         return cls(*(np.empty((structures, *shape)) for shape in shapes))
 
-    def sensitivities(self, volume: float, solvent: float, conductivity: float) -> np.ndarray:
+    def sensitivities(self, volume: float, conductivity: float) -> np.ndarray:
         """Derivatives of ln D* [B, R + neurons + 1] with respect to the weights of the Gaussians in
-        ln g_ij, those of the layer ``occupancy``, and its bias; z_0 and k_0 are the ``solvent``'s.
+        ln g_ij, those of the layer ``occupancy``, and its bias; ``conductivity`` is k_0.
 
         The potentials make the power stationary, so that ln g_ij counts by the pair's share of it.
         """
         trace = np.trace(self.power, axis1=1, axis2=2)
         conducted = (trace + 3 * volume * conductivity)[:, None]
-        held = (self.occupancy + volume * solvent)[:, None]
-        parts = (self.pairs / conducted, -self.particles / held, -self.occupancy[:, None] / held)
+        parts = (self.pairs / conducted, -self.particles / self.occupancy[:, None])
         return np.concatenate(parts, axis=1)
 
 
 class Prepared(NamedTuple):
-    """All that loops and kernels take of a network; ``unit`` of its output, z_0 of the ``solvent``,
-    and what it is ``familiar`` with."""
+    """All that loops and kernels take of a network; ``unit`` of its output, and what it is
+    ``familiar`` with."""
 
     weights: Weights
     constants: Constants
     unit: float
-    solvent: float
     familiar: np.ndarray
 
     def output(self, sums: Sums, volume: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,12 +116,12 @@ class Prepared(NamedTuple):
 
     def tensor(self, sums: Sums, volume: float) -> np.ndarray:
         """D*_ab float64 [B, 3, 3] of structures."""
-        unit = self.unit / (sums.occupancy + volume * self.solvent)
+        unit = self.unit / sums.occupancy
         return unit[:, None, None] * (sums.power + volume * self.constants.conductivity * np.eye(3))
 
     def sensitivities(self, sums: Sums, volume: float) -> np.ndarray:
         """As of ``Sums``, float64 [B, K]."""
-        return sums.sensitivities(volume, self.solvent, self.constants.conductivity)
+        return sums.sensitivities(volume, self.constants.conductivity)
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -136,6 +137,7 @@ def weights_of(network: nn.Module) -> Weights:
         _matrix(network.far_hidden),
         _vector(network.far_hidden.bias),
         _matrix(network.far),
+        _matrix(network.beside),
         _matrix(network.pair),
         _matrix(network.conductance),
         *_standard(network.around),

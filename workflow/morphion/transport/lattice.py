@@ -26,18 +26,21 @@ class Lattice:
     ==========  ======================  =============================================
 
     Detailed balance holds with weight pi; the bond conductance pi_i k_ij = b_i b_j / h^2 is
-    symmetric. Only ratios of pi matter: ``from_fields`` shifts U so that the largest pi is 1.
+    symmetric. Only ratios of pi matter within a lattice: U is shifted so that the largest pi is 1.
 
     Parameters
     ----------
     b, weight : float32 arrays of shape [n, n, n], indexed [x, y, z]
     spacing : float
         h = L / n in voxels; site (i, j, k) lies at ((i+1/2)h, (j+1/2)h, (k+1/2)h).
+    lowest : float
+        The U, kT, that was taken off: weights of several structures compare times exp(-lowest).
     """
 
     b: np.ndarray
     weight: np.ndarray
     spacing: float
+    lowest: float = 0.0
 
     @property
     def n(self) -> int:
@@ -81,4 +84,4 @@ class Lattice:
                 f"free energies spread over {shifted.max():.0f} kT: weights underflow float32; "
                 "keep affinity differences below 87 kT"
             )
-        return cls(b.astype(np.float32), weight, float(spacing))
+        return cls(b.astype(np.float32), weight, float(spacing), float(lowest))

@@ -128,4 +128,4 @@ def _to_weights(diffusivity: np.ndarray, energy: np.ndarray, spacing: float) -> 
     checks.require_open(bool(np.isfinite(lowest.min())))
     checks.require_spread(highest.max() - lowest.min())
     _replace(diffusivity, energy, lowest.min())
-    return Lattice(diffusivity, energy, float(spacing))
+    return Lattice(diffusivity, energy, float(spacing), float(lowest.min()))

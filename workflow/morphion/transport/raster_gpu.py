@@ -58,7 +58,7 @@ def rasterise(
         np.int64(n**3),
         np.float64(lowest),
     )
-    return Lattice(diffusivity, energy, float(box_length / n))
+    return Lattice(diffusivity, energy, float(box_length / n), lowest)
 
 
 def _from_ordered(values: np.ndarray) -> list[float]:

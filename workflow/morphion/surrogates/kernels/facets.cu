@@ -11,6 +11,7 @@ struct Polygons {
     double *u, *v;  // [2, limit]
     int limit;      // corners there is memory for
     int now, size;  // the one that stands, and its corners
+    double widest;  // the largest square of their distances from 0
 };
 
 // Half-plane a u + b v <= c.
@@ -22,7 +23,16 @@ struct Axes {
     double first[3], second[3];
 };
 
-constexpr double TOO_MANY = -1.0;  // corners for the memory there is
+// The plane between two particles at distance d: the direction to the other, and two across.
+struct Plane {
+    double d, normal[3];
+    Axes axes;
+};
+
+// Areas of a facet within reach of both particles, and beyond.
+struct Facet {
+    double within, beyond;
+};
 
 // Two unit vectors normal to one and to each other.
 __device__ __forceinline__ Axes across(double x, double y, double z)
@@ -38,21 +48,6 @@ __device__ __forceinline__ Axes across(double x, double y, double z)
     return {{a, b, c}, {y * c - z * b, z * a - x * c, x * b - y * a}};
 }
 
-// Whether a single particle is nearer to all of the disc, normal to a direction, between a particle
-// and one at distance d: so it is for half of all pairs. `square` is that of the disc's radius.
-__device__ __forceinline__ bool closed(
-    const Around* around, int count, double d, const double* normal, double square)
-{
-    for (int s = 0; s < count; ++s) {
-        Around k = around[s];
-        if (k.apart >= d) return false;
-        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
-        double c = (k.apart * k.apart - d * along) / 2;
-        if (c < 0 && c * c >= square * (k.apart * k.apart - along * along)) return true;
-    }
-    return false;
-}
-
 // Make the first polygon a square around 0.
 __device__ __forceinline__ void begin(Polygons& room, double half)
 {
@@ -60,7 +55,7 @@ __device__ __forceinline__ void begin(Polygons& room, double half)
         room.u[corner] = corner == 1 || corner == 2 ? half : -half;
         room.v[corner] = corner >= 2 ? half : -half;
     }
-    room.now = 0, room.size = 4;
+    room.now = 0, room.size = 4, room.widest = 2 * half * half;
 }
 
 // Add a corner; returns the larger of a square distance from 0 and that of the corner.
@@ -72,16 +67,16 @@ __device__ __forceinline__ double add(
     return max(largest, u * u + v * v);
 }
 
-// Keep the part of the polygon in a half-plane; returns the largest square of the distances of its
-// corners from 0, `widest` if nothing is cut off, or TOO_MANY.
-__device__ double clip(Polygons& room, const Half& half, double widest)
+// Keep the part of the polygon in a half-plane; false, and nothing changed, if it needs more corners
+// than there is memory for.
+__device__ bool clip(Polygons& room, const Half& half)
 {
     const double *u = room.u + room.now * room.limit, *v = room.v + room.now * room.limit;
     bool cuts = false;
     for (int corner = 0; corner < room.size; ++corner)
         cuts = cuts || half.a * u[corner] + half.b * v[corner] - half.c > 0;
-    if (!cuts) return widest;
-    if (room.size == room.limit) return TOO_MANY;  // a cut adds one corner at most
+    if (!cuts) return true;
+    if (room.size == room.limit) return false;  // a cut adds one corner at most
     const int to = (1 - room.now) * room.limit;
     int count = 0;
     double largest = 0.0, last_u = u[room.size - 1], last_v = v[room.size - 1];
@@ -99,8 +94,8 @@ __device__ double clip(Polygons& room, const Half& half, double widest)
         if (inside) largest = add(room, to, count, this_u, this_v, largest);
         last_u = this_u, last_v = this_v, before = at;
     }
-    room.now = 1 - room.now, room.size = count;
-    return largest;
+    room.now = 1 - room.now, room.size = count, room.widest = largest;
+    return true;
 }
 
 // Area, with sign, of the sector of a disc between two directions.
@@ -131,66 +126,127 @@ __device__ double within_sector(double u, double v, double next_u, double next_v
     return area;
 }
 
+// Area of the polygon.
+__device__ __forceinline__ double area_of(const Polygons& room)
+{
+    const double *u = room.u + room.now * room.limit, *v = room.v + room.now * room.limit;
+    double area = 0.0;
+    for (int corner = 0, last = room.size - 1; corner < room.size; last = corner++)
+        area += u[last] * v[corner] - v[last] * u[corner];
+    return area / 2;
+}
+
 // Area of the part of the polygon within a disc around 0.
 __device__ double within_disc(const Polygons& room, double square)
 {
     const double *u = room.u + room.now * room.limit, *v = room.v + room.now * room.limit;
     double area = 0.0;
-    bool inside = true;
-    for (int corner = 0, last = room.size - 1; corner < room.size; last = corner++) {
-        area += u[last] * v[corner] - v[last] * u[corner];
-        inside = inside && u[corner] * u[corner] + v[corner] * v[corner] <= square;
-    }
-    if (inside) return area / 2;
-    area = 0.0;
     for (int corner = 0, last = room.size - 1; corner < room.size; last = corner++)
         area += within_sector(u[last], v[last], u[corner], v[corner], square);
     return area;
 }
 
-// The first particle from `s` on that may cut off some of a polygon within sqrt(widest) of 0, `count`
-// if none does. A loop of its own: the threads of a warp search together, and cut together.
-__device__ __forceinline__ int next_to_cut(
-    const Around* around, int count, int s, int place, const double* normal, double square,
-    double widest)
+// How far away a particle that cuts off some of a polygon is at most, squared.
+__device__ __forceinline__ double square_of_reach(const Polygons& room, double d)
 {
-    const double d = around[place].apart;
-    const double reach = 4 * min(widest, square) + d * d;
+    return 4 * room.widest + d * d;
+}
+
+// Whether a particle at x, y, z leaves some of a polygon and takes some.
+enum class Cuts { nothing, some, all };
+
+__device__ __forceinline__ Cuts cuts(
+    const Polygons& room, const Plane& plane, double x, double y, double z)
+{
+    const double along = x * plane.normal[0] + y * plane.normal[1] + z * plane.normal[2];
+    const double square = x * x + y * y + z * z, c = (square - plane.d * along) / 2;
+    if (!(c * c >= room.widest * (square - along * along))) return Cuts::some;
+    return c > 0 ? Cuts::nothing : Cuts::all;
+}
+
+// Cut off what is nearer to a particle at x, y, z; false as of `clip`.
+__device__ __forceinline__ bool cut(
+    Polygons& room, const Plane& plane, double x, double y, double z)
+{
+    const double along = x * plane.normal[0] + y * plane.normal[1] + z * plane.normal[2];
+    const double square = x * x + y * y + z * z;
+    const double *first = plane.axes.first, *second = plane.axes.second;
+    // Points u, v of the plane with a u + b v > c are nearer to it than to both.
+    const double a = x * first[0] + y * first[1] + z * first[2];
+    const double b = x * second[0] + y * second[1] + z * second[2];
+    return clip(room, {a, b, (square - plane.d * along) / 2});
+}
+
+// The first particle from `s` on that may cut off some of a polygon, `count` if none does. A loop
+// of its own: the threads of a warp search together, and cut together.
+__device__ __forceinline__ int next_to_cut(
+    const Around* around, int count, int s, int place, const Plane& plane, Polygons& room)
+{
+    const double reach = square_of_reach(room, plane.d);
     for (; s < count; ++s) {
         const Around k = around[s];
         if (k.apart * k.apart >= reach) return count;
         if (s == place) continue;
-        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
-        double c = (k.apart * k.apart - d * along) / 2;
-        // Points u, v of the plane with a u + b v > c are nearer to k than to both.
-        if (!(c > 0 && c * c >= widest * (k.apart * k.apart - along * along))) return s;
+        const Cuts found = cuts(room, plane, k.x, k.y, k.z);
+        if (found == Cuts::all) room.size = 0;
+        if (found != Cuts::nothing) return s;
     }
     return count;
 }
 
-// Area of the facet between a particle and the one at `place` of those around it, nearest first,
-// within `reach` of both; TOO_MANY if the memory does not hold its corners.
-__device__ double facet_area(
-    const Around* around, int count, int place, double reach, Polygons& room)
+// Cut off what is nearer to particles, or images of them, that are `least` away or farther.
+__device__ bool cut_by_images(
+    Polygons& room, const Plane& plane, const Around* measured, int particles, double least,
+    double box)
+{
+    const int shifts = (int)(sqrt(square_of_reach(room, plane.d)) / box + 0.5);
+    for (int k = 0; k < particles; ++k) {
+        for (int a = -shifts; a <= shifts; ++a) {
+            const double x = measured[k].x + a * box;
+            if (x * x >= square_of_reach(room, plane.d)) continue;
+            for (int b = -shifts; b <= shifts; ++b) {
+                const double y = measured[k].y + b * box;
+                if (x * x + y * y >= square_of_reach(room, plane.d)) continue;
+                for (int c = -shifts; c <= shifts; ++c) {
+                    const double z = measured[k].z + c * box, square = x * x + y * y + z * z;
+                    if (square < least * least || square >= square_of_reach(room, plane.d))
+                        continue;
+                    const Cuts found = cuts(room, plane, x, y, z);
+                    if (found == Cuts::nothing) continue;
+                    if (found == Cuts::all) room.size = 0;
+                    else if (!cut(room, plane, x, y, z)) return false;
+                    if (room.size < 3) return true;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+// Find the facet between a particle and the one at `place` of those around it, nearest first;
+// `measured` are all. False if there is no memory for its corners.
+__device__ bool find_facet(
+    const Around* around, int count, int place, const Around* measured, int particles,
+    double reach, double box, Polygons& room, Facet& facet)
 {
     const Around other = around[place];
-    double d = other.apart;
-    double square = reach * reach - d * d / 4;  // of the radius of the disc that a facet can fill
-    if (square <= 0) return 0.0;
-    double normal[3] = {other.x / d, other.y / d, other.z / d};
-    if (closed(around, count, d, normal, square)) return 0.0;
-    const Axes axes = across(normal[0], normal[1], normal[2]);
-    double widest = 2 * square;
-    begin(room, sqrt(square));
+    const double d = other.apart;
+    Plane plane = {d, {other.x / d, other.y / d, other.z / d}, {}};
+    plane.axes = across(plane.normal[0], plane.normal[1], plane.normal[2]);
+    facet = {0.0, 0.0};
+    begin(room, box);  // no cell goes beyond a box around its particle
     int s = -1;
-    while ((s = next_to_cut(around, count, s + 1, place, normal, square, widest)) < count) {
+    while ((s = next_to_cut(around, count, s + 1, place, plane, room)) < count) {
         const Around k = around[s];
-        double a = k.x * axes.first[0] + k.y * axes.first[1] + k.z * axes.first[2];
-        double b = k.x * axes.second[0] + k.y * axes.second[1] + k.z * axes.second[2];
-        double along = k.x * normal[0] + k.y * normal[1] + k.z * normal[2];
-        widest = clip(room, {a, b, (k.apart * k.apart - d * along) / 2}, widest);
-        if (widest == TOO_MANY) return TOO_MANY;
-        if (room.size < 3) return 0.0;
+        if (room.size > 0 && !cut(room, plane, k.x, k.y, k.z)) return false;
+        if (room.size < 3) return true;
     }
-    return max(within_disc(room, square), 0.0);
+    if (4 * reach * reach < square_of_reach(room, d)) {
+        if (!cut_by_images(room, plane, measured, particles, 2 * reach, box)) return false;
+        if (room.size < 3) return true;
+    }
+    const double whole = max(area_of(room), 0.0), square = reach * reach - d * d / 4;
+    facet.within = room.widest <= square ? whole : max(within_disc(room, square), 0.0);
+    facet.beyond = max(whole - facet.within, 0.0);
+    return true;
 }

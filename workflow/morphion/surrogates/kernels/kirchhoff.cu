@@ -26,6 +26,12 @@ __device__ __forceinline__ double* in_shared()
     return values;
 }
 
+// Conductance of a pair, with the solvent beside it.
+__device__ __forceinline__ double through(const Room* room, int e)
+{
+    return room->conductance[e] + room->solvent[e];
+}
+
 // Currents into each particle, per unit of its potential and by the unit fields along the axes.
 __device__ __forceinline__ void fill_diagonal(Equations all, const Room* room, int before)
 {
@@ -35,7 +41,7 @@ __device__ __forceinline__ void fill_diagonal(Equations all, const Room* room, i
         double diagonal = 0.0, load[3] = {0.0, 0.0, 0.0};
         for (int n = 0; n < room->degree[particle]; ++n) {
             const Pair pair = room->pairs[list[n]];
-            const double g = room->conductance[list[n]];
+            const double g = through(room, list[n]);
             const double signed_g = pair.first == particle ? -g : g;
             diagonal += g;
             for (int axis = 0; axis < 3; ++axis) load[axis] += signed_g * pair.separation[axis];
@@ -98,7 +104,7 @@ __device__ __forceinline__ void assemble(
     __syncthreads();
     for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
         const Pair pair = room->pairs[e];
-        all.row(pair.first - before)[pair.second - before] -= room->conductance[e];
+        all.row(pair.first - before)[pair.second - before] -= through(room, e);
     }
     __syncthreads();
 }
@@ -237,7 +243,9 @@ __device__ __forceinline__ void dissipate(
     for (int e = room->start[b] + threadIdx.x; e < room->start[b + 1]; e += SOLVERS) {
         const Pair pair = room->pairs[e];
         const double g = room->conductance[e];
-        const double of_solvent = network->conductivity * pair.facet / room->along[e].distance;
+        const double both = g + room->solvent[e];
+        const double of_solvent =
+            network->conductivity * (pair.facet / room->along[e].distance + pair.beside);
         double power = 0.0;
         const double* first = all.row(pair.first - before) + all.order;
         const double* second = all.row(pair.second - before) + all.order;
@@ -248,7 +256,7 @@ __device__ __forceinline__ void dissipate(
         for (int x = 0; x < 3; ++x) {
             for (int y = x; y < 3; ++y) {
                 const double beyond = of_solvent * pair.separation[x] * pair.separation[y];
-                sums[at++] += g * field[x] * field[y] - beyond;
+                sums[at++] += both * field[x] * field[y] - beyond;
             }
             power += g * field[x] * field[x];
         }
@@ -272,7 +280,8 @@ __device__ __forceinline__ double of_pairs(
     return sum;
 }
 
-// A part of the sum over its particles of their occupancy times an entry of what they have seen.
+// A part of the sum over its particles of the derivatives of their occupancy by a weight of its
+// layer, or, last, by its bias.
 __device__ __forceinline__ double of_particles(
     const Network* network, const Room* room, int b, int column, int part, int parts)
 {
@@ -280,7 +289,8 @@ __device__ __forceinline__ double of_particles(
     double sum = 0.0;
 #pragma unroll 4
     for (int i = begin + part; i < begin + particles; i += parts)
-        sum += room->occupancy[i] * room->seen[(size_t)i * network->neurons + column];
+        sum += min(room->occupancy[i], 1.0)
+            * (column < network->neurons ? room->seen[(size_t)i * network->neurons + column] : 1.0f);
     return sum;
 }
 
@@ -291,7 +301,7 @@ __device__ __forceinline__ void weigh(
 {
     const int t = threadIdx.x;
     for (int pairs = 1; pairs >= 0; --pairs) {
-        const int columns = (int)(pairs ? network->radial : network->neurons);
+        const int columns = (int)(pairs ? network->radial : network->neurons + 1);
         const int width = min(columns, SOLVERS), parts = SOLVERS / width, part = t / width;
         for (int begin = 0; begin < columns; begin += width) {
             const int column = begin + t % width;
@@ -321,7 +331,7 @@ extern "C" __global__ void __launch_bounds__(512) kirchhoff(
     const size_t size = doubles_of_equations(particles);
     const Equations all = {size <= SHARED ? shared : room->matrices + blockIdx.x * size, particles};
     for (int b = blockIdx.x; b < structures; b += gridDim.x) {
-        double* out = found + (10 + network->radial + network->neurons) * (size_t)(done + b);
+        double* out = found + (11 + network->radial + network->neurons) * (size_t)(done + b);
         assemble(all, network, room, b);
         const bool sound = solve(all);
         double sums[SUMS] = {0, 0, 0, 0, 0, 0, 0};

@@ -5,21 +5,22 @@
 struct Network {
     // As Weights in resistor_weights.py: matrices [inputs, outputs].
     const float *centres, *to_particle, *ends_mean, *ends_scale, *facet_mean, *facet_scale;
-    const float *far_hidden, *far_hidden_bias, *far, *pair, *conductance;
+    const float *far_hidden, *far_hidden_bias, *far, *beside, *pair, *conductance;
     const float *around_mean, *around_scale, *occupancy_hidden, *occupancy_hidden_bias, *occupancy;
     const float *to_wedge, *angle, *seen_mean, *seen_scale, *hidden_known, *hidden_seen;
     const float *hidden_bias, *out, *out_bias, *from_pair;
     // As Constants there.
-    double near, far_bias, conductance_bias, occupancy_bias, decay, shells_end, small_facet, ground;
-    double conductivity, cutoff;
+    double near, far_bias, beside_bias, conductance_bias, occupancy_bias, decay, shells_end;
+    double small_facet, ground, conductivity, cutoff;
     // Outputs of far_hidden; rows of to_wedge and hidden_known in each round.
     long long radial, channels, neurons, far_neurons, rounds, known_rows;
 };
 
-// Two particles that meet, counted through the batch, first < second; x_first - x_second.
+// Two particles that meet, counted through the batch, first < second; x_first - x_second. Of their
+// facet the area within reach, and that beyond over their distance.
 struct Pair {
     int first, second;
-    float separation[3], facet;
+    float separation[3], facet, beside;
 };
 
 // Unit vector from the second to the first particle of a pair, and their distance.
@@ -46,6 +47,7 @@ struct Room {
     float *known;                 // [P, neurons] what near pairs know between two rounds
     float *around;                // [rounds + 1, B N, C] what particles see
     double *conductance;          // [P]; after the solution, power in the three fields together
+    double *solvent;              // [P] conductances of what is beside pairs
     double *occupancy;            // [B N]
     float *seen;                  // [B N, neurons] what the layer `occupancy` takes in
     double *matrices;             // [blocks of kirchhoff, doubles_of_equations(N)]

@@ -1,26 +1,33 @@
 // Which particles meet, and the lists of pairs. Follows facets.cu.
 
 constexpr double LEAST = 1e-9;  // square diameters; a smaller facet is rounding
+constexpr double FADES = 0.05;  // of the cutoff, as _FADES in facets.py
 // Facets between spheres that do not overlap have a dozen corners at most; those of more, which
-// nothing but overlapping particles can have, are cut in global memory.
+// nothing but overlapping particles can have, are cut in global memory, and by no more particles
+// than there is room for corners.
 constexpr int CORNERS = 24;
 
 // Pair numbers are 31 bits: two counts in one number are summed at once.
 __device__ __forceinline__ int low(long long counts) { return (int)(counts & 0xFFFFFFFFLL); }
 __device__ __forceinline__ int high(long long counts) { return (int)(counts >> 32); }
 
+// `facet` and `beside` of a pair, negative of none.
+struct Shared {
+    float facet, beside;
+};
+
 // What a block needs to find the pairs of one particle.
 struct One {
     Around* measured;  // [N] all particles
     Around* around;    // [N] those closer than the cutoff, nearest first
-    double* corners;   // [2, 2, N + 6]
-    float* area;       // [N] of the facets with particles behind it; -1: no pair
+    double* corners;   // [2, 2, N + 30]
+    Shared* facet;     // [N] with particles behind it; -1: no pair
     int* order;        // [N] which particles are `around`
 };
 
 __device__ __forceinline__ size_t doubles_around_one(int particles)
 {
-    return 13 * (size_t)particles + 24;
+    return 14 * (size_t)particles + 120;
 }
 
 __device__ __forceinline__ One memory_of_one(double* room, int particles)
@@ -28,8 +35,8 @@ __device__ __forceinline__ One memory_of_one(double* room, int particles)
     room += blockIdx.x * doubles_around_one(particles);
     Around* measured = (Around*)room;
     double* corners = room + 8 * particles;
-    float* area = (float*)(corners + 4 * (particles + 6));
-    return {measured, measured + particles, corners, area, (int*)(area + particles)};
+    Shared* facet = (Shared*)(corners + 4 * (particles + 30));
+    return {measured, measured + particles, corners, facet, (int*)(facet + particles)};
 }
 
 // Fill `measured` with minimum-image x_k - x_i.
@@ -45,7 +52,7 @@ __device__ __forceinline__ void measure(
             square += d * d;
         }
         one.measured[k] = {away[0], away[1], away[2], sqrt(square)};
-        one.area[k] = -1.0f;
+        one.facet[k] = {-1.0f, -1.0f};
     }
 }
 
@@ -71,15 +78,18 @@ __device__ __forceinline__ int sort_around(int particles, int i, double cutoff, 
     return count;
 }
 
-// Whether a facet or nearness makes a pair; facets that are rounding become 0.
-__device__ __forceinline__ float as_pair(double area, double apart, double near)
+// Whether a facet or nearness makes a pair.
+__device__ __forceinline__ Shared as_pair(
+    const Facet& facet, double apart, const Network* network)
 {
-    if (area >= LEAST) return (float)area;
-    return apart < near ? 0.0f : -1.0f;
+    if (facet.within + facet.beyond < LEAST && apart >= network->near) return {-1.0f, -1.0f};
+    const double share = min((1 - apart / network->cutoff) / FADES, 1.0);
+    return {(float)facet.within, (float)(facet.beyond / apart * share)};
 }
 
-// Fill `area`: a thread for each particle around one.
-__device__ void cut_facets(const Network* network, int particles, int i, const One& one)
+// Fill `facet`: a thread for each particle around one.
+__device__ void cut_facets(
+    const Network* network, int particles, int i, double box, const One& one)
 {
     __shared__ int too_many;
     const double reach = network->cutoff / 2;
@@ -89,22 +99,26 @@ __device__ void cut_facets(const Network* network, int particles, int i, const O
     double u[2 * CORNERS], v[2 * CORNERS];
     for (int place = threadIdx.x; place < count; place += blockDim.x) {
         if (one.order[place] < i) continue;
-        Polygons room = {u, v, CORNERS, 0, 0};
-        double area = facet_area(one.around, count, place, reach, room);
-        if (area == TOO_MANY) atomicAdd(&too_many, 1);
-        bool found = area != TOO_MANY;
-        one.area[one.order[place]] =
-            found ? as_pair(area, one.around[place].apart, network->near) : -2.0f;
+        Polygons room = {u, v, CORNERS, 0, 0, 0.0};
+        Facet facet;
+        const bool found = find_facet(
+            one.around, count, place, one.measured, particles, reach, box, room, facet);
+        if (!found) atomicAdd(&too_many, 1);
+        one.facet[one.order[place]] = found
+            ? as_pair(facet, one.around[place].apart, network) : Shared{-2.0f, -2.0f};
     }
     __syncthreads();
     if (too_many == 0) return;
     if (threadIdx.x == 0) {
-        int limit = particles + 6;
+        int limit = particles + 30;
         for (int place = 0; place < count; ++place) {
-            if (one.area[one.order[place]] != -2.0f) continue;
-            Polygons room = {one.corners, one.corners + 2 * limit, limit, 0, 0};
-            double area = facet_area(one.around, count, place, reach, room);
-            one.area[one.order[place]] = as_pair(area, one.around[place].apart, network->near);
+            if (one.facet[one.order[place]].facet != -2.0f) continue;
+            Polygons room = {one.corners, one.corners + 2 * limit, limit, 0, 0, 0.0};
+            Facet facet;
+            find_facet(
+                one.around, count, place, one.measured, particles, reach, box, room, facet);
+            one.facet[one.order[place]] =
+                as_pair(facet, one.around[place].apart, network);
         }
     }
     __syncthreads();
@@ -128,7 +142,7 @@ extern "C" __global__ void __launch_bounds__(64) find_pairs(
         const int i = row % particles, before = row - i;
         measure(positions + 3 * (size_t)before, particles, i, box, one);
         __syncthreads();
-        cut_facets(network, particles, i, one);
+        cut_facets(network, particles, i, box, one);
         Pair* pairs = room->of_particle + (size_t)row * particles;
         long long count = 0;
         for (int begin = 0; begin < particles; begin += blockDim.x) {
@@ -140,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(64) find_pairs(
                 room->met[at] = room->near_met[at] = -1;
                 const Around away = one.measured[j];
                 pair = {row, before + j, {-(float)away.x, -(float)away.y, -(float)away.z},
-                        one.area[j]};
+                        one.facet[j].facet, one.facet[j].beside};
                 const bool near = along(pair.separation).distance < network->near;
                 if (pair.facet >= 0) found = near ? 1 + (1LL << 32) : 1;
             }

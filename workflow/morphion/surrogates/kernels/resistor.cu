@@ -80,11 +80,14 @@ extern "C" __global__ void __launch_bounds__(64) far_conductances(
         __syncthreads();
         const float from_distance = project(inputs, radial, network->pair);
         const float learned = from_distance + project(hidden, outputs, network->far);
+        const float of_solvent = project(hidden, outputs, network->beside);
         if (r < tile.rows) {
             const double d = tile.distance[r];
             const double fall = log(d) + network->decay * (min(d, network->shells_end) - 1);
             room->conductance[tile.pair[r]] =
                 tile.facet[r] * exp(network->far_bias - fall + learned);
+            room->solvent[tile.pair[r]] = network->conductivity
+                * room->pairs[tile.pair[r]].beside * exp(network->beside_bias + of_solvent);
         }
     }
 }
@@ -213,6 +216,12 @@ extern "C" __global__ void __launch_bounds__(64) learn(
     }
 }
 
+// Beyond 1 it grows as what is learned does: what neighbours add adds up.
+__device__ __forceinline__ double as_occupancy(double learned)
+{
+    return learned > 0 ? 1 + learned : exp(learned);
+}
+
 // Occupancies of particles, from what they see before, between and after the rounds.
 extern "C" __global__ void __launch_bounds__(64) occupancies(
     const Network* network, const Room* room, int structures)
@@ -248,6 +257,6 @@ extern "C" __global__ void __launch_bounds__(64) occupancies(
         const float learned = project(hidden, neurons, network->occupancy);
         const int row = begin + (int)threadIdx.x;
         if (threadIdx.x < ROWS && row < total)
-            room->occupancy[row] = exp(network->occupancy_bias + learned);
+            room->occupancy[row] = as_occupancy(network->occupancy_bias + learned);
     }
 }
