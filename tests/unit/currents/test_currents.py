@@ -154,6 +154,18 @@ def test_parts_cover_what_joined_in_a_round_and_are_read_by_row(
 
 
 @pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
+def test_occupancies_of_an_older_version_are_refused(config, structures, dataset, tmp_path):
+    solve_shard(config, dataset, 1, 0, 1, tmp_path / "new.zarr")
+    old = store.load(tmp_path / "new.zarr", kind="currents")
+    positions, transport = structures.positions.values, transport_record(config.transport)
+    provenance = old.attrs["provenance"]
+    del old.occupancy.attrs["units"]
+    store.write(tmp_path / "old.zarr", old, kind="currents", provenance=provenance)
+    with pytest.raises(StoreError, match=r"old\.zarr: occupancies as shares.*currents again"):
+        read_currents([tmp_path / "old.zarr"], positions, transport)
+
+
+@pytest.mark.filterwarnings("ignore::morphion.errors.MorphionWarning")
 def test_a_killed_part_continues_to_the_same_currents(config, dataset, tmp_path, monkeypatch):
     solve_shard(config, dataset, 0, 0, 1, tmp_path / "whole.zarr")
     plain, calls = shard_module._solve, []

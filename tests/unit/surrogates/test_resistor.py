@@ -1,5 +1,6 @@
 """The resistor network: Kirchhoff's laws, symmetries by construction, tensor and training."""
 
+import copy
 import math
 
 import numpy as np
@@ -129,6 +130,16 @@ def test_currents_and_occupancies_of_its_own_cost_a_network_nothing(network):
         network._occupancy_weight * held.square().mean(1) / (2 * held.mean(1)).square(),
     )
     assert errors(0 * current, 0 * held, known=False).abs().max() < 1e-6
+
+
+def test_occupancies_grow_beyond_their_mean_as_what_is_learned_does(network):
+    for learned, expected in ((-1.0, math.exp(-1)), (0.0, 1.0), (0.5, 1.5), (4.0, 5.0)):
+        model = copy.deepcopy(network)
+        with torch.no_grad():
+            model.occupancy.weight.zero_()
+            model.occupancy.bias.fill_(learned)
+        found = model.flow(graph_of(make_positions(1))).occupancy
+        torch.testing.assert_close(found, torch.full_like(found, expected))
 
 
 def test_wedges_are_all_near_pairs_that_share_a_particle():

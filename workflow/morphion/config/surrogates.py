@@ -215,7 +215,7 @@ class ResistorNetwork(PairsNetwork):
         3.9, gt=1, description="distance beyond which no current flows, sphere diameters"
     )
     solvent: bool = Field(
-        True, description="whether solvent beyond the reach of the pairs conducts, as it learns"
+        True, description="whether solvent conducts in voids, where shells do not reach"
     )
     near: float = Field(
         1.85, gt=1, description="distance below which pairs also see wedges, sphere diameters"

@@ -15,7 +15,7 @@ from morphion.store.checksum import checksum
 from morphion.transport.files import transport_differences
 
 KIND = "currents"
-_OCCUPANCY = "weight of a cubic sphere diameter of solvent"
+OCCUPANCY = "weight of a cubic sphere diameter of solvent"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def assemble(
             "occupancy": (
                 ("structure", "particle"),
                 np.asarray(occupancy, np.float64),
-                {"units": _OCCUPANCY},
+                {"units": OCCUPANCY},
             ),
             "first": ("pair", first.astype(np.int32)),
             "second": ("pair", second.astype(np.int32)),
@@ -89,7 +89,7 @@ def _read(path: Path, positions: np.ndarray, transport: dict[str, Any]) -> xr.Da
             f"{path}: currents of other structures than the data set has in its rows; make them "
             "again from this data set"
         )
-    if part.occupancy.attrs.get("units") != _OCCUPANCY:
+    if part.occupancy.attrs.get("units") != OCCUPANCY:
         raise StoreError(
             f"{path}: occupancies as shares of a structure, of an older version; make the currents "
             "again"

@@ -10,7 +10,7 @@ from morphion.config import Config
 from morphion.config.load import block
 from morphion.currents.between import occupancy, pair_currents
 from morphion.currents.cells import nearest_particle
-from morphion.currents.files import KIND, assemble
+from morphion.currents.files import KIND, OCCUPANCY, assemble
 from morphion.errors import muted
 from morphion.exact import solve
 from morphion.progress import log, progress
@@ -35,7 +35,7 @@ def solve_shard(
     positions = data.positions.values[rows]
     record = {"transport": transport_record(config.transport), "currents": block(config.currents)}
     geometry = [data.attrs[name] for name in ("box_length", "diameter", "voxels")]
-    identity = [record, checksum(np.ascontiguousarray(positions)), geometry]
+    identity = [record, checksum(np.ascontiguousarray(positions)), geometry, OCCUPANCY]
     store.require_own(output, KIND)
     partial = store.Partial(output, identity)
     found = [partial.load(f"{row:06d}") for row in rows]

@@ -27,7 +27,8 @@ class Labelled:
 
     ``positions`` [S, N, 3] in voxels, ``diffusivity`` float64 [S] and ``tensor`` [S, 3, 3] in D*,
     ``split`` text [S], ``attrs`` of the store, ``digest`` of what a training depends on,
-    ``currents`` of some of them in units of D* if a network is to learn them.
+    ``currents`` of some of them in units of D* if a network is to learn them, and with them what a
+    cubic sphere diameter of ``solvent`` conducts: its D* times its occupancy.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Labelled:
     attrs: dict[str, Any]
     digest: str
     currents: PairCurrents | None = None
+    solvent: float | None = None
 
     @property
     def lengths(self) -> tuple[float, float]:
@@ -98,12 +100,15 @@ def with_currents(
     leave a tenth. Occupancies have mean 1. Raises what ``read_currents`` raises.
     """
     found = read_currents(paths, data.positions, transport)
-    current = (found.current / data.attrs["reference_diffusivity"]).astype(np.float16)
-    held = found.occupancy
-    held = (held / held.mean() if held.size else held).astype(np.float32)
+    reference = data.attrs["reference_diffusivity"]
+    mean = float(found.occupancy.mean()) if found.occupancy.size else 1.0
+    currents = replace(
+        found,
+        current=(found.current / reference).astype(np.float16),
+        occupancy=(found.occupancy / mean).astype(np.float32),
+    )
     digest = f"{data.digest}-{found.digest}"
-    currents = replace(found, current=current, occupancy=held)
-    return replace(data, currents=currents, digest=digest)
+    return replace(data, currents=currents, solvent=1 / (reference * mean), digest=digest)
 
 
 def training_part(

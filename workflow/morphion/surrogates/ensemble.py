@@ -40,6 +40,10 @@ class Ensemble(Surrogate3D):
         for member in self.members:
             member.initialise(generator)
 
+    def know_solvent(self, conductance: float) -> None:
+        for member in self.members:
+            member.know_solvent(conductance)
+
     def calibrate(self, batches: Sequence[Batch], diffusivity: np.ndarray) -> None:
         for member in self.members:
             member.calibrate(batches, diffusivity)

@@ -111,6 +111,10 @@ class Surrogate3D(nn.Module):
         ``diffusivity`` [S] is the D* of all structures.
         """
 
+    def know_solvent(self, conductance: float) -> None:
+        """Start from what a cubic sphere diameter of solvent conducts: its D* times its occupancy
+        in units of the particles' mean. Before ``calibrate``."""
+
     def fitted_numbers(self) -> int:
         """How many numbers training has chosen."""
         return sum(parameter.numel() for parameter in self.parameters())

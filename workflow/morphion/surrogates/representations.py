@@ -251,8 +251,8 @@ class _DescriptorInputs(Inputs):
 class _PairInputs(Inputs):
     """Pairs and wedges of the particles, found anew for each batch: faster than keeping them.
 
-    Pairs with facets take longer to find: they are kept, some 8 kB for each structure met so far at
-    the default particle number.
+    Pairs with facets take longer to find: they are kept, some 11 kB for each structure met so far
+    at the default particle number.
     """
 
     def __init__(self, sees: PairGraphs, data: Labelled, device: torch.device):

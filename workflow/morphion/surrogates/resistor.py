@@ -6,23 +6,27 @@ learned functions of the surroundings; conduction is physics. Lengths are in sph
 
     sum_j g_ij (phi^a_i - phi^a_j + d_ij,a) = 0          Kirchhoff, unit field along axis a
     K_ab = sum_(i<j) g_ij (d_ij,a + phi^a_i - phi^a_j)(d_ij,b + phi^b_i - phi^b_j)
-    D*_ab = (K_ab + k_0 S_ab) / (sum_i z_i + V z_0)
-    S_ab = V delta_ab - sum_(i<j) A_ij d_ij,a d_ij,b / |d_ij|
+    g_ij = A_ij l_ij + k_0 B_ij m_ij
+    D*_ab = (K_ab + k_0 S_ab) / sum_i z_i
+    S_ab = V delta_ab - sum_(i<j) (A_ij / |d_ij| + B_ij) d_ij,a d_ij,b
 
-with d_ij the minimum-image x_i - x_j, V the volume, z_0 the solvent's occupancy. All that flows
-from one particle to another crosses the facet between their cells, so that g_ij is its area A_ij
-times what is learned (``morphion.surrogates.facets``), and pairs without one conduct nothing. The
-facets of all pairs would leave no space S_ab beside them: in a homogeneous medium g_ij is
-A_ij / |d_ij|, all potentials are 0 (Gauss's theorem), and K_ab is V delta_ab. The parts of them
-within reach leave some, where solvent conducts k_0 in parallel. The structure enters
-through distances, facets and d_ij alone, so that D*_ab is exactly invariant to translations and
-numberings. The lattice of the labels distinguishes directions: g_ij also sees the two lowest cubic
-harmonics of d_ij, which no symmetry of the cube changes.
+with d_ij the minimum-image x_i - x_j and V the volume. All that flows from one particle to another
+crosses the facet between their cells (``morphion.surrogates.facets``), and pairs without one
+conduct nothing. A_ij is its area within reach of both, and what conducts there, l_ij, is learned;
+B_ij |d_ij| is its area beyond, where there is solvent of conductivity k_0, and m_ij what the shells
+make of that. With the facets of all pairs nothing would be left beside them: in a homogeneous
+medium l_ij is k_0 / |d_ij| and m_ij is 1, all potentials are 0 (Gauss's theorem), and K_ab is
+k_0 V delta_ab. Pairs farther apart than the cutoff leave a few hundredths, where solvent conducts
+k_0 in parallel. The structure enters through distances, facets and d_ij alone, so that D*_ab is
+exactly invariant to translations and numberings. The lattice of the labels distinguishes
+directions: l_ij also sees the two lowest cubic harmonics of d_ij, which no symmetry of the cube
+changes.
 
 A label is one tensor, but the exact solution also knows the current between any two particles and
 the occupancy of each. Where a data set has them, a training begins with a loss on g_ij (d_ij,a +
 phi^a_i - phi^a_j) and z_i as well, so that local laws are learned from local facts; no network of
-pairs can meet all currents, and it ends with D*, the tensor and the occupancies.
+pairs can meet all currents, and it ends with D*, the tensor and the occupancies. Where shells of
+several particles overlap their cations add up, which is how z_i grows beyond its mean, 1.
 """
 
 import functools
@@ -68,8 +72,7 @@ if TYPE_CHECKING:
 # Conductance over area falls with distance before anything is learned: e-fold each fifth of a
 # diameter, as far as ligand shells may meet; beyond there is solvent alone.
 _DECAY, _SHELLS_END = 5.0, 1.8
-# ln k_0 before anything is learned: what solvent alone conducts between shells far apart, of the
-# default transport model, in the units of an untrained network.
+# ln k_0 of a network that is told nothing of its solvent, before anything is learned.
 _BEYOND = -5.5
 # ln k_0 where the solvent has no share: D* of a structure without a way through has a logarithm.
 _NO_SOLVENT = -28.0
@@ -172,6 +175,14 @@ class Resistors(TensorNetwork):
         """Measure the features once and let the untrained network predict the right mean."""
         measure(self, [batches[0][1]])
         self.match_mean(batches, diffusivity)
+        if self._solvent:
+            with torch.no_grad():  # D* is ``unit`` times what conducts
+                self.conductivity -= torch.log(self.unit)
+
+    def know_solvent(self, conductance: float) -> None:
+        if self._solvent:
+            with torch.no_grad():
+                self.conductivity.fill_(math.log(conductance))
 
     def conducting(self, found: np.ndarray) -> np.ndarray:
         """Those with a way through; raises SurrogateError if more than a few have none."""

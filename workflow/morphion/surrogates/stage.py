@@ -166,6 +166,8 @@ class _Training:
             model.to(ranks.device)
         kept = Partial(self._output, self._identity()) if ranks.is_first else None
         with self._sees.threads(), self._fits_in_memory(self._a_batch), _Events(kept) as events:
+            if data.solvent is not None:
+                model.know_solvent(data.solvent)
             # The same structures on every rank, so that ranks do not have to agree on anything.
             model.calibrate(_views(inputs, self._some(rows), training.augment), data.diffusivity)
             loop = trainer(self._block)(
