@@ -343,6 +343,15 @@ def without_solvent():
     return model
 
 
+def test_a_network_starts_from_the_solvent_that_it_is_told():
+    model = build(networks()["resistor"], 25)
+    model.initialise(torch.Generator().manual_seed(3))
+    model.know_solvent(0.02)
+    model.calibrate([(np.arange(8), lambda: graph_of(make_positions(8)))], np.full(8, 0.4))
+    assert float(model.unit) != pytest.approx(1.0, abs=0.1)
+    assert float(model.unit) * model._k_0() == pytest.approx(0.02, rel=1e-5)
+
+
 LONELY = np.array([[[2.0, 2, 2], [14, 14, 14]]])
 
 

@@ -15,13 +15,15 @@ from surrogate_cases import (
     write_dataset,
 )
 
+from morphion import store
 from morphion.currents import solve_shard
 from morphion.errors import ConfigError, SurrogateError
 from morphion.surrogates import Surrogate, predict_dataset, train
-from morphion.surrogates.data import training_part
+from morphion.surrogates.data import read_labelled, training_part, with_currents
 from morphion.surrogates.loop import Loop
 from morphion.surrogates.model import read_description, read_tensors
 from morphion.surrogates.schedule import averaged, learning_rate
+from morphion.transport.files import transport_record
 
 IMAGE_NETWORKS = ("periodic", "untiled", "tiled")
 DENSE_NETWORKS = ("nearest_distance", "rdf")
@@ -94,6 +96,18 @@ def test_a_network_learns_currents_and_resumes_with_them(tmp_path, dataset, curr
     plain, learnt = losses(tmp_path / "plain"), losses(tmp_path / "whole")
     assert learnt[0] > plain[0] + 0.5
     assert learnt[-1] < learnt[0] - 0.5
+
+
+def test_occupancies_are_told_in_units_of_their_mean_and_what_solvent_conducts_with_them(
+    tmp_path, dataset, currents
+):
+    config, data = make_config(tmp_path, max_epochs=1), read_labelled(dataset, "random")
+    told = with_currents(data, [currents], transport_record(config.transport))
+    exact = store.load(currents, kind="currents").occupancy.values
+    np.testing.assert_allclose(told.currents.occupancy, exact / exact.mean(), rtol=1e-6)
+    of_solvent = 1 / data.attrs["reference_diffusivity"]
+    assert told.solvent == pytest.approx(of_solvent / exact.mean())
+    assert data.solvent is None
 
 
 def test_a_round_that_the_configuration_has_not_is_refused(tmp_path, dataset):

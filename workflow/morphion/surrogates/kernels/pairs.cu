@@ -3,8 +3,8 @@
 constexpr double LEAST = 1e-9;  // square diameters; a smaller facet is rounding
 constexpr double FADES = 0.05;  // of the cutoff, as _FADES in facets.py
 // Facets between spheres that do not overlap have a dozen corners at most; those of more, which
-// nothing but overlapping particles can have, are cut in global memory, and by no more particles
-// than there is room for corners.
+// nothing but overlapping particles can have, are cut in global memory, and left out if they have
+// more than there is room for there.
 constexpr int CORNERS = 24;
 
 // Pair numbers are 31 bits: two counts in one number are summed at once.
