@@ -35,7 +35,7 @@ def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path,
     np.testing.assert_allclose(losses[2], losses[1], rtol=1e-5)
     one, two = (read_tensors(tmp_path / name) for name in ("1", "2"))
     for tensor in one:
-        np.testing.assert_allclose(two[tensor], one[tensor], atol=2e-4, err_msg=tensor)
+        np.testing.assert_allclose(two[tensor], one[tensor], rtol=3e-4, atol=2e-4, err_msg=tensor)
 
 
 @pytest.mark.slow
