@@ -35,7 +35,11 @@ def test_two_ranks_lose_what_one_process_loses_over_the_first_20_steps(tmp_path,
     np.testing.assert_allclose(losses[2], losses[1], rtol=1e-5)
     one, two = (read_tensors(tmp_path / name) for name in ("1", "2"))
     for tensor in one:
-        np.testing.assert_allclose(two[tensor], one[tensor], rtol=3e-4, atol=2e-4, err_msg=tensor)
+        # What is familiar has entries of a hundred, made of an inverse.
+        relative = 2e-4 if tensor == "familiar" else 1e-7
+        np.testing.assert_allclose(
+            two[tensor], one[tensor], rtol=relative, atol=2e-4, err_msg=tensor
+        )
 
 
 @pytest.mark.slow

@@ -378,7 +378,7 @@ def test_many_structures_without_a_way_through_are_refused_with_what_would_help(
         without_solvent().calibrate(batches, np.full(8, 0.4))
 
 
-@pytest.mark.parametrize("layer", ["occupancy", "conductance", "far"])
+@pytest.mark.parametrize("layer", ["occupancy", "conductance", "far", "beside"])
 def test_a_guess_beyond_single_precision_does_not_end_a_training(layer):
     """As of an annealed structure in the sixth batch of a retraining."""
     model, label = without_solvent().train(), torch.eye(3).expand(8, 3, 3) / 2

@@ -41,7 +41,7 @@ def test_sums_and_novelty_are_those_of_torch(case):
         flowing = case.model._sensitivities(graph, expected)
     looped = case.by_cores(make_positions(6)).sensitivities(graph.volume, case.model._k_0())
     size = np.abs(flowing).max()
-    np.testing.assert_allclose(looped / size, flowing / size, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(looped / size, flowing / size, rtol=0, atol=1e-5)
     of_torch = leverage(flowing, case.model.familiar.numpy())
     np.testing.assert_allclose(found.novelty, of_torch, rtol=1e-4)
 
